@@ -47,6 +47,12 @@ const ops = {
   back: ({ page }) => page.goBack({ waitUntil: 'load' }).then(() => null),
   click: ({ page }, { target }) => navigated(page, () => page.locator(target).first().click({ noWaitAfter: true })),
   press: ({ page }, { key, leads }) => (leads ? navigated(page, () => page.keyboard.press(key)) : page.keyboard.press(key)),
+  // down presses a mouse button over something, up lets it go, which leads to another page.
+  async down({ page }, { target }) {
+    await page.locator(target).first().hover()
+    await page.mouse.down()
+  },
+  up: ({ page }) => navigated(page, () => page.mouse.up()),
   // twice clicks a button of a form, and again once the form has gone to the server, before
   // anything comes back.
   async twice({ page }, { target, path }) {

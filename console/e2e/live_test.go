@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,6 +70,29 @@ func TestPagesAreLive(t *testing.T) {
 		p.evaluate(new(bool), `(document.getSelection().removeAllRanges(), true)`)
 		p.awaits(`#live:has-text("a second cause")`)
 		require.True(t, p.sees(`document.activeElement.getAttribute('href') === window.focused`))
+	})
+	h.run("what is pressed stays where it is", func() {
+		changes := func(key, cause string) {
+			h.breaks("payments", cause)
+			h.orders.does(order{Topic: "order.placed", Key: h.key(key), Body: `{}`})
+			letterOf(other, h.key(key))
+			p.awaits(`#live-state[data-waits="yes"]`)
+			require.Zero(t, p.count(fmt.Sprintf(`#live:has-text(%q)`, cause)))
+		}
+		p.goTo("/")
+		p.awaits(isLive)
+		top := `document.getElementById('live').getBoundingClientRect().top`
+		require.True(t, p.sees(`((was) => (document.getElementById('live-state').hidden = true, was === `+top+`))(`+top+`)`),
+			"what says that the page is live moves nothing when it comes")
+		p.evaluate(new(bool), `document.dispatchEvent(new PointerEvent('pointerdown'))`)
+		changes("L-5", "a third cause")
+		p.evaluate(new(bool), `document.dispatchEvent(new PointerEvent('pointermove'))`) // let go outside of the window
+		p.awaits(`#live:has-text("a third cause")`)
+
+		p.do(nil, "down", map[string]any{"target": `#live a[href^="/dead/list"]`})
+		changes("L-6", "a fourth cause")
+		p.do(nil, "up", nil)
+		require.Contains(t, p.see().URL, "/dead/list")
 	})
 	h.run("a stream that is lost", func() {
 		base, lost := h.console("127.0.0.1:0")

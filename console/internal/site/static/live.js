@@ -16,14 +16,16 @@
   let source, lost, heard, announced = 0
   let begun = false // something was heard of this stream
   let held // an update that waits until somebody is done with what it would disturb
+  let pressed = false // a button of the mouse, or a finger, is down: what is under it stays there
   let why = '' // why nothing is seen
 
   function tell() {
     const live = source && begun && source.readyState === EventSource.OPEN && !why
     let text = (live ? 'Live: last looked at ' : 'Not live, last looked at ') + at + '.'
     if (why) text += ' ' + why
-    if (held) text += ' It has changed: that is shown once nothing is selected here.'
+    if (held && selecting()) text += ' It has changed: that is shown once nothing is selected here.'
     state.hidden = false
+    state.dataset.waits = held ? 'yes' : 'no'
     state.dataset.live = live ? 'yes' : 'no'
     state.className = live ? '' : 'warning'
     if (word.textContent !== text) word.textContent = text
@@ -83,7 +85,7 @@
 
   function show({ html, quiet, at: when }) {
     at = when
-    if (selecting()) {
+    if (pressed || selecting()) {
       held = { html, quiet: quiet && (!held || held.quiet), at: when }
       tell()
       return
@@ -176,9 +178,19 @@
     })
   }
 
-  document.addEventListener('selectionchange', () => {
-    if (held && !selecting()) show(held)
-  })
+  function showHeld() {
+    if (held && !pressed && !selecting()) show(held)
+  }
+
+  function release() {
+    pressed = false
+    showHeld()
+  }
+
+  document.addEventListener('selectionchange', showHeld)
+  document.addEventListener('pointerdown', () => { pressed = true })
+  for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => setTimeout(release)) // a click comes before
+  document.addEventListener('pointermove', (event) => event.buttons || release()) // it was let go outside of the window
   // Browsers have few connections to one site: a page that nobody sees has none.
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden) return open()
