@@ -47,10 +47,10 @@ func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) 
 	ofTransactions := &activities.Transactions{Halves: publisher, Publish: publisher,
 		Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps, Trace: w.trace,
 		CheckedBack: w.metrics.CheckedBack}
-	// A saga's task may read megabytes of states. Temporal's SDK takes a task that computes
-	// for a second for a deadlock and gives it up, and on a busy machine again each time.
+	// A saga's task may read megabytes of states, and a busy machine may give it no processor. Temporal's
+	// SDK takes a task that computes for a second for a deadlock, and gives it up, each time again.
 	options := sdkworker.Options{WorkerStopTimeout: closeTimeout,
-		OnFatalError: fatal, DeadlockDetectionTimeout: w.o.Timeouts.Task}
+		OnFatalError: fatal, DeadlockDetectionTimeout: max(w.o.Timeouts.Task, time.Minute)}
 
 	own := options
 	own.DisableWorkflowWorker, own.MaxConcurrentActivityTaskPollers = true, 2
