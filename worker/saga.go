@@ -116,7 +116,7 @@ func (w *Worker) beginRowProblems(all []*saga.Compiled) {
 		if v, some := without[c.Plan.Name]; some && c.Plan.BeginRow() {
 			delete(without, c.Plan.Name) // said once
 			w.problem(fmt.Errorf("%w: TrustBeginRows is set, and of saga %s version %d has no begin row, version %d has one: "+
-				"unset it in all processes of the group, until the earlier one is gone", holdfast.ErrInvalid, c.Plan.Name, v,
+				"unset it in all processes of the group, until one of them is gone", holdfast.ErrInvalid, c.Plan.Name, v,
 				c.Plan.Version))
 		}
 	}
