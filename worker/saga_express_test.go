@@ -303,6 +303,7 @@ func TestExpressSagaWhileTemporalIsAway(t *testing.T) {
 	id := newID()
 	h, err := worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: id, By: "nobody"})
 	require.NoError(t, err)
+	until(t, "its first step is done", func() bool { return len(s.logged(s.orders, id)) > 0 })
 	ctx, cancel := context.WithTimeout(s.ctx(), 2*time.Second)
 	defer cancel()
 	_, err = h.Wait(ctx)
