@@ -3,7 +3,6 @@ package sagas_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,15 +73,8 @@ func (x *theatre) ctx() context.Context {
 	return ctx
 }
 
-func (x *theatre) start() (err error) {
-	for range 100 { // Temporal's dev server does not know its namespace for a moment, now and then
-		_, _, err = sagas.Start(x.ctx(), x.c, sagas.StartConfig{Prefix: x.prefix}, x.in)
-		var unknown *serviceerror.NamespaceNotFound
-		if !errors.As(err, &unknown) {
-			return err
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+func (x *theatre) start() error {
+	_, _, err := sagas.Start(x.ctx(), x.c, sagas.StartConfig{Prefix: x.prefix}, x.in)
 	return err
 }
 

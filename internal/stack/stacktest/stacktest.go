@@ -29,6 +29,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
+	"google.golang.org/grpc"
 
 	"github.com/holdfastmq/holdfast/internal/stack"
 	"github.com/holdfastmq/holdfast/internal/stack/process"
@@ -178,6 +179,7 @@ func TemporalClient(t testing.TB, s *stack.Stack) client.Client {
 	}
 	handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})
 	o.Logger = sdklog.NewStructuredLogger(slog.New(handler).With("test", t.Name()))
+	o.ConnectionOptions.DialOptions = append(o.ConnectionOptions.DialOptions, grpc.WithChainUnaryInterceptor(askAgain))
 	c, err := client.NewLazyClient(o)
 	if err != nil {
 		t.Fatalf("a Temporal client for %s: %v", s.TemporalAddress(), err)

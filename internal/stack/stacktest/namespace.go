@@ -1,0 +1,27 @@
+package stacktest
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
+)
+
+// askAgain asks again, until ctx ends, where Temporal's dev server does not know its namespace for a
+// moment: on a busy machine it does, now and then.
+func askAgain(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
+	opts ...grpc.CallOption) error {
+	for {
+		err := invoke(ctx, method, req, reply, conn, opts...)
+		var unknown *serviceerror.NamespaceNotFound
+		if err == nil || !errors.As(serviceerror.FromStatus(status.Convert(err)), &unknown) ||
+			process.Pause(ctx, 100*time.Millisecond) != nil {
+			return err
+		}
+	}
+}
