@@ -2,7 +2,6 @@ package stacktest
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
@@ -10,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/holdfastmq/holdfast/internal/stack/process"
+	"github.com/holdfastmq/holdfast/internal/temporalerr"
 )
 
 // askAgain asks again, until ctx ends, where Temporal's dev server does not know its namespace for a
@@ -18,8 +18,7 @@ func askAgain(ctx context.Context, method string, req, reply any, conn *grpc.Cli
 	opts ...grpc.CallOption) error {
 	for {
 		err := invoke(ctx, method, req, reply, conn, opts...)
-		var unknown *serviceerror.NamespaceNotFound
-		if err == nil || !errors.As(serviceerror.FromStatus(status.Convert(err)), &unknown) ||
+		if !temporalerr.NoNamespace(serviceerror.FromStatus(status.Convert(err))) ||
 			process.Pause(ctx, 100*time.Millisecond) != nil {
 			return err
 		}
