@@ -131,7 +131,7 @@ func TestHalvesShareARecord(t *testing.T) {
 		g.b.Settle("g", fmt.Sprintf("g-%d", i), holdfast.Commit)
 	}
 	require.NoError(t, g.b.Flush(g.ctx))
-	k := keep(t, g.b, func(o *KeeperOptions) { o.CheckAfter = time.Second })
+	k := keep(t, g.b, soonAfterOps)
 	eventually(t, "all", func() bool { s := k.now(); return s.Matched == 15 && s.HandedOver == 7 && s.Held == 0 })
 	for i := 15; i < 20; i++ {
 		require.Equal(t, 1, k.taken.of(fmt.Sprintf("g-%d", i)))
@@ -235,7 +235,7 @@ func TestSharedRecordThatIsNotConfirmed(t *testing.T) {
 			g.b.Settle("g", fmt.Sprintf("g-%d", i), holdfast.Commit)
 		}
 		require.NoError(t, g.b.Flush(g.ctx))
-		k := keep(t, g.b, func(o *KeeperOptions) { o.CheckAfter = time.Second })
+		k := keep(t, g.b, soonAfterOps)
 		eventually(t, "all", func() bool { s := k.now(); return s.Matched >= 5 && s.HandedOver >= 2 && s.Held == 0 })
 		nothingHeld(t, g.b, k)
 	})
@@ -305,7 +305,7 @@ func TestSharedRecordThatAnOlderKeeperSetAside(t *testing.T) {
 	require.ErrorContains(t, err, "half messages of 3 transactions")
 
 	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{Letter: *letter, N: 1}))
-	k := keep(t, b, func(o *KeeperOptions) { o.CheckAfter = 2 * time.Second })
+	k := keep(t, b, soonAfterOps)
 	require.Equal(t, &wire.HandledRecord{Queue: b.HalfQueue("g"), MessageID: "a~2", Redelivery: 1}, next(t, records).Handled)
 	b.Settle("g", "b", holdfast.Commit)
 	eventually(t, "all", func() bool { s := k.now(); return s.Matched == 1 && s.HandedOver == 2 && s.Held == 0 })

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
@@ -81,7 +80,7 @@ func TestHalvesThatComeTogether(t *testing.T) {
 	var mu sync.Mutex
 	lanes := map[string]holdfast.Lane{}
 	k := keep(t, b, func(o *KeeperOptions) {
-		o.CheckAfter = time.Second
+		soonAfterOps(o)
 		take := o.HandOver
 		o.HandOver = func(ctx context.Context, halves []holdfast.Half) []error {
 			mu.Lock()

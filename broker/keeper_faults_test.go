@@ -259,7 +259,7 @@ func TestMalformedBodies(t *testing.T) {
 	b.Settle("g", "settled", holdfast.Rollback)
 	require.NoError(t, b.Flush(ctx))
 	require.NoError(t, b.PublishHalf(ctx, half("good", "g")))
-	k := keep(t, b, func(o *KeeperOptions) { o.CheckAfter = 3 * time.Second })
+	k := keep(t, b, soonAfterOps)
 	eventually(t, "all", func() bool {
 		s := k.now()
 		return s.HandedOver == 1 && s.Malformed == 3 && s.Matched == 1 && s.Held == 0

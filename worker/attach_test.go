@@ -65,9 +65,10 @@ func TestTemporalAway(t *testing.T) {
 	s.oneEffect(committed)
 	until(t, "the other is decided", func() bool { return s.hasRow(never) })
 	s.requireRow(never, false)
-	m := order(newID())
-	m.Lane = holdfast.Traced
+	var m holdfast.Message
 	until(t, "Traced sends", func() bool {
+		m = order(newID())
+		m.Lane = holdfast.Traced
 		_, err := w.Send(s.ctx(), m, insert)
 		return err == nil
 	})

@@ -201,6 +201,7 @@ func TestDriverThatPanics(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	o := hurried(s.options())
+	o.CheckAfter = 10 * time.Second // so that it is not a check-back that comes to the driver first
 	o.DB = openDB(t, s.at.OrdersURL)
 	pool, err := o.DB.DB()
 	require.NoError(t, err)

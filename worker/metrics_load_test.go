@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
@@ -21,7 +22,7 @@ func TestDurationsAndLoad(t *testing.T) {
 	inside, goOn := make(chan bool), make(chan bool)
 	def, quick := travel(local("a")), quickTravel(local("a"))
 	quick.Name = "quick"
-	o := hurried(s.options())
+	o := s.options()
 	o.Meter = m.Provider
 	consumer := payments(s.effects)
 	consumer.Handle = func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error {
@@ -53,12 +54,7 @@ func TestDurationsAndLoad(t *testing.T) {
 		_, err := s.travels(w, def)
 		require.NoError(t, err)
 	}
-	split, err := w.Begin(s.ctx(), 0, plain(2)) // and nobody ends it
-	require.NoError(t, err)
-	require.NoError(t, s.orders.Transaction(func(tx *gorm.DB) error {
-		_, err := split.Barrier(s.ctx(), tx)
-		return err
-	}))
+	s.committedSplit(w, 2*time.Second) // and nobody ends it
 	next(t, inside)
 	for _, want := range []string{
 		"holdfast.transactions.duration answer=commit,lane=traced", "holdfast.transactions.duration answer=commit,lane=express",

@@ -50,7 +50,7 @@ func TestTransactionsOfAnyText(t *testing.T) {
 		return take(ctx, tx, m)
 	}
 	s.consuming(c)
-	w := s.producer(bell.hears, func(o *worker.Options) { *o = hurried(*o) })
+	w := s.producer(bell.hears)
 	for n, id := range someTexts(true) {
 		m := order(id)
 		m.Lane, m.Topic = []holdfast.Lane{holdfast.Traced, holdfast.Express}[n%2], "order.größe"
@@ -75,6 +75,8 @@ func TestTransactionsOfAnyText(t *testing.T) {
 	}
 	together.Wait()
 
+	w.stop()
+	w = s.producer(bell.hears, func(o *worker.Options) { *o = hurried(*o) })
 	// nobody decides it: a Recovery checks it back, in the end in a workflow of its own
 	for _, lane := range []holdfast.Lane{holdfast.Traced, holdfast.Express} {
 		m := order(someTexts(true)[0])

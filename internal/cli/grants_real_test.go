@@ -96,10 +96,6 @@ func TestGrantsAreEnough(t *testing.T) {
 		stacktest.DeleteQueues(t, s.AMQPURL(), prefix+".q.c", prefix+".alone.c", prefix+".half.g", prefix+".dead", prefix+".dead.expired", prefix+".dead.oversized",
 			prefix+".replies.g", prefix+".retry.10s", prefix+".retry.30s", prefix+".retry.1m", prefix+".retry.5m", prefix+".retry.15m", prefix+".retry.1h", prefix+".alerts")
 	})
-	send := func(id string, lane holdfast.Lane) error {
-		_, err := w.Send(t.Context(), holdfast.Message{ID: id, Topic: "a", Lane: lane}, func(context.Context, *gorm.DB, *holdfast.Message) error { return nil })
-		return err
-	}
 	effects := func(id string) (n int64) {
 		require.NoError(t, owner.Raw("SELECT count(*) FROM effects WHERE id = ?", id).Scan(&n).Error)
 		return n
@@ -109,9 +105,7 @@ func TestGrantsAreEnough(t *testing.T) {
 		sh.eventually(func() bool { return effects(id) == 1 }, func() string { return "no effect of " + id + ": " + strings.Join(log.with(""), "\n") })
 	}
 	for _, lane := range []holdfast.Lane{holdfast.Traced, holdfast.Express} {
-		id := uuid.NewString()
-		require.NoError(t, send(id, lane))
-		arrives(id)
+		arrives(sh.sends(holdfast.Message{Topic: "a", Lane: lane}))
 	}
 	for _, def := range []saga.Saga[string]{ending, inExpress} {
 		h, err := worker.StartSaga(t.Context(), w, def, "of "+def.Name)
@@ -140,14 +134,13 @@ func TestGrantsAreEnough(t *testing.T) {
 	// A sender without its right: an error that names it; nothing was done.
 	require.NoError(t, owner.Exec("REVOKE INSERT ON holdfast_outcomes FROM "+role).Error)
 	id := uuid.NewString()
-	err = send(id, holdfast.Express)
+	_, err = w.Send(t.Context(), holdfast.Message{ID: id, Topic: "a", Lane: holdfast.Express}, func(context.Context, *gorm.DB, *holdfast.Message) error { return nil })
 	require.ErrorContains(t, err, "permission denied for table holdfast_outcomes")
 	require.ErrorContains(t, err, "grant this user SELECT, INSERT, UPDATE, DELETE on holdfast_outcomes: `holdfast migrate --print-grants ROLE`")
 	require.NoError(t, owner.Exec("GRANT INSERT ON holdfast_outcomes TO "+role).Error)
 	// A consumer without its right: what was sent meanwhile waits, and takes effect once.
 	require.NoError(t, owner.Exec("REVOKE INSERT ON holdfast_inbox FROM "+role).Error)
-	waits := uuid.NewString()
-	require.NoError(t, send(waits, holdfast.Traced))
+	waits := sh.sends(holdfast.Message{Topic: "a", Lane: holdfast.Traced})
 	sh.eventually(func() bool { return len(log.with("SELECT, INSERT, UPDATE, DELETE on holdfast_inbox")) > 0 },
 		func() string { return "it does not say so: " + strings.Join(log.with(""), "\n") })
 	require.Zero(t, effects(waits))

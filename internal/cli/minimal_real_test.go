@@ -210,8 +210,7 @@ func (m *minimal) next(c chan string) string {
 
 func (m *minimal) send(topic string, lane holdfast.Lane) {
 	m.t.Helper()
-	_, err := m.sh.w.Send(m.t.Context(), holdfast.Message{Topic: topic, Lane: lane}, func(context.Context, *gorm.DB, *holdfast.Message) error { return nil })
-	require.NoError(m.t, err)
+	m.sh.sends(holdfast.Message{Topic: topic, Lane: lane})
 }
 
 // TestMinimalRights: what a group's process and a participant do, in both lanes, with

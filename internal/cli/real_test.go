@@ -162,6 +162,19 @@ func (s *shop) eventually(ready func() bool, what func() string) {
 	}
 }
 
+// sends sends m until no check-back is faster, and returns its ID.
+func (s *shop) sends(m holdfast.Message) (id string) {
+	s.t.Helper()
+	s.eventually(func() bool {
+		r, err := s.w.Send(s.t.Context(), m, func(context.Context, *gorm.DB, *holdfast.Message) error { return nil })
+		if id = r.TxID; err != nil {
+			require.ErrorIs(s.t, err, holdfast.ErrRolledBack)
+		}
+		return err == nil
+	}, func() string { return "check-backs are always faster" })
+	return id
+}
+
 func (s *shop) send(key string) holdfast.Receipt {
 	s.t.Helper()
 	r, err := s.w.Send(s.t.Context(), holdfast.Message{Topic: "order.placed", Key: key, Body: []byte(`{"key":true}`)},
@@ -181,7 +194,7 @@ func (s *shop) send(key string) holdfast.Receipt {
 // parked.
 func (s *shop) park(key string) string {
 	s.t.Helper()
-	split, err := s.w.Begin(s.t.Context(), 0, holdfast.Message{Topic: undecidable, Key: key})
+	split, err := s.w.Begin(s.t.Context(), 10*time.Millisecond, holdfast.Message{Topic: undecidable, Key: key})
 	require.NoError(s.t, err)
 	s.list(func(rows []transactions.Row) bool { return len(rows) == 1 }, "--state", "parked", "--key", key)
 	return split.ID()
