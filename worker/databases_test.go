@@ -153,13 +153,21 @@ func TestOperatorDecidesInTheRightDatabase(t *testing.T) {
 	for i, action := range []string{transactions.UpdateCommit, transactions.UpdateRollback, transactions.UpdateRecheck, transactions.UpdateCommit} {
 		split, err := w.Begin(s.ctx(), time.Hour, holdfast.Message{ID: newID(), Topic: placed, Body: []byte("x")})
 		require.NoError(t, err)
-		status, err := s.ask(split.ID(), action)
-		require.NoError(t, err)
 		want := holdfast.Rollback
 		if action == transactions.UpdateCommit {
 			want = holdfast.Commit
 		}
-		require.Equal(t, want, status.Resolution, "%d %s", i, action)
+		until(t, fmt.Sprintf("%d %s: the right process is asked", i, action), func() bool { // a few are
+			status, err := s.ask(split.ID(), action)
+			if err != nil {
+				require.ErrorContains(t, err, "is not the one that it was begun in")
+				return false
+			}
+			if status.Resolution != holdfast.Unknown {
+				require.Equal(t, want, status.Resolution, "%d %s", i, action)
+			}
+			return status.Resolution == want
+		})
 		row, err := barrier.Read(s.ctx(), s.orders, split.ID())
 		require.NoError(t, err)
 		require.Equal(t, want, row.Resolution)

@@ -1,10 +1,12 @@
 package worker_test
 
 import (
+	"math"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/workflowservice/v1"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/saga"
@@ -109,6 +111,28 @@ func TestSagaParkedAndRetried(t *testing.T) {
 	_, err = h.Wait(s.ctx())
 	require.NoError(t, err)
 	require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, j.ID))
+}
+
+// TestSagaParkedUnanswered: what is wrong with it is asked again, before its caller is told without.
+func TestSagaParkedUnanswered(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := travel(does("b", func(*journey) error { return saga.Refuse("closed on Mondays") }).Park())
+	id := newID()
+	h, err := worker.StartSaga(s.ctx(), s.agency(def).Worker, def, journey{ID: id})
+	require.NoError(t, err)
+	stood(t, wait(s, h), holdfast.ErrSagaParked)
+	for unanswered, want := range map[int32]string{1: "step b: closed on Mondays", math.MaxInt32: "no process of its group says why: start one, and see `holdfast saga show "} {
+		var questions atomic.Int32
+		o := s.options()
+		o.Temporal = s.dial(&cable{refuse: func(req any) bool {
+			_, question := req.(*workflowservice.QueryWorkflowRequest)
+			return question && questions.Add(1) <= unanswered
+		}})
+		w := s.runWith(o, func(w *worker.Worker) { w.Saga(def) })
+		e := stood(t, wait(s, worker.JoinSaga(w.Worker, def, id)), holdfast.ErrSagaParked)
+		require.ErrorContains(t, e, want)
+	}
 }
 
 func TestSagaWithTheSameKeyIsJoined(t *testing.T) {

@@ -27,6 +27,9 @@ const (
 	lookFirst = 50 * time.Millisecond
 	// askFor bounds the question how a saga stands.
 	askFor = time.Second
+	// unansweredLooks is how many looks in a row at a saga that needs an operator may have no
+	// answer to what is wrong with it, before its caller is told without that.
+	unansweredLooks = 5
 )
 
 // verdict is what a caller learns of a saga.
@@ -223,7 +226,7 @@ func (h *Handles) follow(ctx context.Context, id, workflowID string) (v verdict,
 			}
 		}
 	}()
-	tick, wait := time.NewTimer(0), lookFirst
+	tick, wait, unanswered := time.NewTimer(0), lookFirst, 0
 	defer tick.Stop()
 	for {
 		select {
@@ -233,7 +236,11 @@ func (h *Handles) follow(ctx context.Context, id, workflowID string) (v verdict,
 			}
 			return verdictOn(r.status), r.status.State == core.StateCompleted
 		case <-tick.C:
-			if v, needed := h.needsOperator(ctx, id, workflowID); needed {
+			v, needed, answered := h.needsOperator(ctx, id, workflowID)
+			if unanswered++; !needed || answered {
+				unanswered = 0
+			}
+			if needed && (answered || unanswered == unansweredLooks) {
 				return v, false
 			}
 			tick.Reset(wait)
@@ -280,31 +287,37 @@ func (h *Handles) lost(ctx context.Context, id, workflowID string, err error) (v
 
 // undoCommand is a command line that undoes a saga which was ended from outside.
 func undoCommand(prefix, id string) string {
-	flags := []string{"--reason", shell.Text}
+	return command(prefix, "saga compensate", id, "--reason", shell.Text)
+}
+
+// command is a command line about the saga id.
+func command(prefix, verb, id string, flags ...string) string {
 	if prefix != workflows.DefaultPrefix {
 		flags = append(flags, "--prefix", prefix)
 	}
-	return shell.Holdfast("saga compensate", id, flags...)
+	return shell.Holdfast(verb, id, flags...)
 }
 
-// needsOperator looks whether the saga waits for an operator.
-func (h *Handles) needsOperator(ctx context.Context, id, workflowID string) (v verdict, needed bool) {
+// needsOperator looks whether the saga waits for an operator; answered is false where nobody says why.
+func (h *Handles) needsOperator(ctx context.Context, id, workflowID string) (v verdict, needed, answered bool) {
 	ctx, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
 	d, err := h.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
 	if err != nil || d.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
-		return v, false
+		return v, false, true
 	}
 	state, _ := d.TypedSearchAttributes.GetKeyword(temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState))
 	if state != core.StateParked && state != core.StateCompensationFailed {
-		return v, false
+		return v, false, true
 	}
 	status, err := h.ask(ctx, workflowID)
-	if err != nil { // nobody is there to say more
-		return verdict{err: &holdfast.SagaError{Condition: sagas.Condition(state), ID: id}}, true
+	if err != nil {
+		return verdict{err: &holdfast.SagaError{Condition: sagas.Condition(state), ID: id,
+			Reason: "no process of its group says why: start one, and see `" +
+				command(h.o.Prefix, "saga show", id) + "`"}}, true, false
 	}
 	v = verdictOn(status)
-	return v, !errors.Is(v.err, holdfast.ErrSagaPending) // it may have gone on meanwhile
+	return v, !errors.Is(v.err, holdfast.ErrSagaPending), true // it may have gone on meanwhile
 }
 
 // verdictOn is what a saga's status means for who waits for it.
