@@ -34,7 +34,7 @@ import (
 
 // patience is how long tests wait for what must happen. It says nothing about
 // how fast it is.
-const patience = 5 * time.Minute
+const patience = 10 * time.Minute
 
 const (
 	group  = "orders"
