@@ -557,3 +557,23 @@ func TestShutdownWithGathered(t *testing.T) {
 	}
 	require.NoError(t, w.result())
 }
+
+// TestMembersAreFoundByTheirIDs: in the Temporal UI by their ends, and by whole ones while
+// processes of an earlier version may run.
+func TestMembersAreFoundByTheirIDs(t *testing.T) {
+	t.Parallel()
+	for rolling, part := range map[bool]func(id string) string{true: func(id string) string { return id }, false: func(id string) string { return id[24:] }} {
+		s := newSite(t)
+		s.consuming(payments(s.effects))
+		w := s.patient(func(o *worker.Options) { o.RollingUpgrade = rolling })
+		for _, g := range s.together(w, 3, func(i int) (context.Context, holdfast.Message, worker.Local) { return s.ctx(), plain(i), insert }) {
+			require.NoError(t, g.err)
+			require.True(t, inCohort(g.receipt))
+			until(t, "it is listed", func() bool {
+				ids, err := s.list(workflows.AttributeKey + " = '" + part(g.receipt.TxID) + "'")
+				require.NoError(t, err)
+				return slices.Equal(ids, []string{g.receipt.WorkflowID})
+			})
+		}
+	}
+}

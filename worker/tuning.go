@@ -50,7 +50,7 @@ type Tuning struct {
 	// bytes. Default and maximum: 1 MiB.
 	MaxBody int
 	// MaxCohort is how many transactions of the Traced lane share one workflow at
-	// most, under load; 1 gives each its own. Default: 48, at most 200.
+	// most, under load; 1 gives each its own. Default: 64, at most 200.
 	MaxCohort int
 	// MaxSagaCohort is how many sagas of the Traced lane share one workflow at most, under load;
 	// 1 gives each its own. Processes of a group may differ in it. With RollingUpgrade and without
@@ -120,7 +120,7 @@ func notNegative(name string, d time.Duration) error {
 
 func (t *Tuning) setDefaults() {
 	setDefault(&t.MaxBody, holdfast.MaxBody)
-	setDefault(&t.MaxCohort, 48)
+	setDefault(&t.MaxCohort, 64)
 	setDefault(&t.HalfBatch, 48)
 	setDefault(&t.MaxSagaCohort, 48)
 	setDefault(&t.MaxSagas, 1000)

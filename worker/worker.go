@@ -119,7 +119,7 @@ func (w *Worker) laneOptions() lanes.Options {
 		Instance: w.o.process, Lane: w.o.Lane, Lanes: w.o.Lanes,
 		SendOnly: w.o.SendOnly, MaxBody: w.o.Tuning.MaxBody,
 		MaxCohort: w.o.Tuning.MaxCohort, CohortsInFlight: w.o.Tuning.CohortsInFlight,
-		Schedule: w.o.CheckBack, ConfirmAsks: !w.o.RollingUpgrade,
+		Schedule: w.o.CheckBack, ConfirmAsks: !w.o.RollingUpgrade, ShortIDs: !w.o.RollingUpgrade,
 		SendTimeout: w.o.Timeouts.Send, CheckAfter: w.o.CheckAfter, LocalTimeout: w.o.Timeouts.Local,
 		ReachTimeout: w.o.Timeouts.Reach, TaskTimeout: w.o.Timeouts.Task, Checkers: w.checkers,
 		Box: w.box}

@@ -90,10 +90,10 @@ func (k *Keeper) recover(ctx context.Context, txs []activities.Tx) error {
 	if err != nil {
 		return err
 	}
-	options := transactions.RecoveryStartOptions(k.o.Prefix, k.o.Group,
-		workflows.RecoveryWorkflowID(k.o.IDs, k.o.Group, id.String()), txs)
+	in := k.o.Lanes.Input(txs...)
+	options := transactions.RecoveryStartOptions(workflows.RecoveryWorkflowID(k.o.IDs, k.o.Group, id.String()), in)
 	options.WorkflowTaskTimeout = k.o.TaskTimeout
-	_, err = k.o.Temporal.ExecuteWorkflow(ctx, options, transactions.RecoveryName, k.o.Lanes.Input(txs...))
+	_, err = k.o.Temporal.ExecuteWorkflow(ctx, options, transactions.RecoveryName, in)
 	if err != nil {
 		return temporalerr.Unavailable("start the recovery of undecided half messages", err)
 	}

@@ -160,7 +160,7 @@ func (l *Lanes) startCohort(c *cohort) {
 	}
 	in := l.Input(txs...)
 	in.Cohort = true
-	options := transactions.CohortStartOptions(l.Prefix, l.Group, c.id, txs)
+	options := transactions.CohortStartOptions(c.id, in)
 	options.WorkflowTaskTimeout = l.TaskTimeout
 	run, err := l.temporal.ExecuteWorkflow(ctx, options, transactions.Name, in)
 	if err != nil {

@@ -16,6 +16,8 @@ type gatherer struct {
 	room  int // cohorts in flight
 	start func(*cohort)
 
+	shortIDs bool // see transactions.Input
+
 	mu       sync.Mutex
 	inFlight int
 	waiting  []*gathered // in the order of their arrival
@@ -58,22 +60,22 @@ func (g *gatherer) freed() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inFlight--
-	if n := nextCohort(g.waiting, g.most); n > 0 {
+	if n := g.next(); n > 0 {
 		members := slices.Clone(g.waiting[:n])
 		g.waiting = slices.Delete(g.waiting, 0, n)
 		g.start(g.form(members))
 	}
 }
 
-// nextCohort says how many of those that wait share the next workflow.
-func nextCohort(waiting []*gathered, most int) int {
-	var load transactions.CohortLoad
-	for n, m := range waiting {
-		if load = load.With(m.tx); n == most || !load.Fits() {
+// next says how many of those that wait share the next workflow. The lock is held.
+func (g *gatherer) next() int {
+	load := transactions.CohortLoad{ShortIDs: g.shortIDs}
+	for n, m := range g.waiting {
+		if load = load.With(m.tx); n == g.most || !load.Fits() {
 			return n
 		}
 	}
-	return len(waiting)
+	return len(g.waiting)
 }
 
 // Hold makes every transaction gather until release is called, for tests.

@@ -98,7 +98,7 @@ type Options struct {
 	MaxBody                    int
 	MaxCohort, CohortsInFlight int
 	Schedule                   transactions.Schedule
-	ConfirmAsks                bool // see transactions.Input
+	ConfirmAsks, ShortIDs      bool // see transactions.Input
 	SendOnly                   bool // workflows run in other processes
 
 	SendTimeout, CheckAfter, LocalTimeout, ReachTimeout, TaskTimeout time.Duration
@@ -127,7 +127,7 @@ type Lanes struct {
 // New returns the lanes of a process; connect has to follow.
 func New(o Options, gate Gate, temporal laneTemporal, rows Barrier) *Lanes {
 	l := &Lanes{Options: o, gate: gate, temporal: temporal, barrier: rows, pendings: newRegistry(time.Minute, 10_000)}
-	l.gatherer = &gatherer{ids: o.IDs, group: o.Group, most: o.MaxCohort, room: o.CohortsInFlight,
+	l.gatherer = &gatherer{ids: o.IDs, group: o.Group, most: o.MaxCohort, room: o.CohortsInFlight, shortIDs: o.ShortIDs,
 		start: func(c *cohort) { gate.Go(func() { l.startCohort(c) }) }}
 	return l
 }
@@ -256,7 +256,8 @@ func caused(ctx context.Context, ms []holdfast.Message) []holdfast.Message {
 // Input is that of the workflow of txs.
 func (l *Lanes) Input(txs ...activities.Tx) transactions.Input {
 	return transactions.Input{Group: l.Group, Prefix: l.Prefix, Transactions: txs, Schedule: l.Schedule,
-		LocalTimeout: l.LocalTimeout, ReachTimeout: l.ReachTimeout, ConfirmAsks: l.ConfirmAsks}
+		LocalTimeout: l.LocalTimeout, ReachTimeout: l.ReachTimeout, ConfirmAsks: l.ConfirmAsks,
+		ShortIDs: l.ShortIDs && len(txs) > 1}
 }
 
 // workflowID is the ID of the workflow of one transaction of the group.

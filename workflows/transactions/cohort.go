@@ -24,6 +24,8 @@ const keyAllowance = 16
 // CohortLoad is what the members of a cohort add up to. The zero value is that of
 // an empty one.
 type CohortLoad struct {
+	ShortIDs bool // as the Input's
+
 	members, bytes, keys int
 	topics               []string
 }
@@ -32,7 +34,7 @@ type CohortLoad struct {
 // what is stored, never less.
 func (l CohortLoad) With(tx activities.Tx) CohortLoad {
 	l.members++
-	l.keys += workflows.JSONLength(tx.ID) + 1
+	l.keys += workflows.JSONLength(findableID(tx.ID, l.ShortIDs)) + 1
 	for _, m := range tx.Messages {
 		l.bytes += messageLength(m)
 		if m.Key == "" {
@@ -74,23 +76,24 @@ func messageLength(m holdfast.Message) int {
 
 // CohortStartOptions are the options with which the workflow of a cohort is
 // started; workflowID is a [CohortWorkflowID].
-func CohortStartOptions(prefix, group, workflowID string, txs []activities.Tx) client.StartWorkflowOptions {
-	o := StartOptions(prefix, group, txs[0])
+func CohortStartOptions(workflowID string, in Input) client.StartWorkflowOptions {
+	txs := in.Transactions
+	o := StartOptions(in.Prefix, in.Group, txs[0])
 	o.ID, o.Memo = workflowID, nil
 	o.StaticSummary = workflows.Shorten(fmt.Sprintf("cohort of %d transactions: %s", len(txs), countedTopics(txs)))
-	o.StaticDetails = cohortDetails(workflowID, group, txs)
+	o.StaticDetails = cohortDetails(workflowID, in.Group, txs)
 	o.TypedSearchAttributes = temporal.NewSearchAttributes(
 		temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet(txs[0].Messages[0].Topic),
-		workflows.SetKeys(cohortKeys(txs)))
+		workflows.SetKeys(cohortKeys(txs, in.ShortIDs)))
 	return o
 }
 
 // cohortKeys are what finds the members of a cohort: their IDs, their keys and,
 // where they differ, their topics; as many as Temporal takes.
-func cohortKeys(txs []activities.Tx) []string {
+func cohortKeys(txs []activities.Tx, shortIDs bool) []string {
 	var values, topics []string
 	for _, tx := range txs {
-		values = append(values, tx.ID)
+		values = append(values, findableID(tx.ID, shortIDs))
 	}
 	for _, tx := range txs {
 		for _, m := range tx.Messages {
@@ -103,6 +106,13 @@ func cohortKeys(txs []activities.Tx) []string {
 		values = append(values, topics...)
 	}
 	return findableOf(values)
+}
+
+func findableID(id string, short bool) string {
+	if short {
+		return workflows.FindableID(id)
+	}
+	return id
 }
 
 func cohortDetails(workflowID, group string, txs []activities.Tx) string {

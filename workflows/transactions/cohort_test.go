@@ -358,7 +358,8 @@ func TestCohortReadsWell(t *testing.T) {
 		}
 		txs = append(txs, member)
 	}
-	o := transactions.CohortStartOptions("holdfast", "orders", workflows.CohortWorkflowID("", "orders", "u"), txs)
+	in := transactions.Input{Prefix: "holdfast", Group: "orders", Transactions: txs}
+	o := transactions.CohortStartOptions(workflows.CohortWorkflowID("", "orders", "u"), in)
 	require.Equal(t, "cohort/orders/u", o.ID)
 	require.Nil(t, o.Memo)
 	require.Equal(t, "cohort of 37 transactions: order.placed (29), order.paid (8)", o.StaticSummary)
@@ -367,6 +368,13 @@ func TestCohortReadsWell(t *testing.T) {
 	require.Equal(t, "order.paid", topic)
 	keys, _ := o.TypedSearchAttributes.GetKeywordList(temporal.NewSearchAttributeKeyKeywordList(workflows.AttributeKey))
 	require.Subset(t, keys, []string{"0", "36", "o-0", "o-36", "order.paid", "order.placed"})
+	in.Transactions = []activities.Tx{tx("0190a5b4-0000-7000-8000-00000000002a", activities.Inline)}
+	for short, want := range map[bool]string{true: "00000000002a", false: in.Transactions[0].ID} {
+		in.ShortIDs = short
+		o := transactions.CohortStartOptions("x", in)
+		keys, _ := o.TypedSearchAttributes.GetKeywordList(temporal.NewSearchAttributeKeyKeywordList(workflows.AttributeKey))
+		require.Contains(t, keys, want)
+	}
 
 	w := &world{local: func(tx activities.Tx, _ bool) activities.LocalResult {
 		if tx.ID == "7" {

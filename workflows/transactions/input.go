@@ -35,6 +35,10 @@ type Input struct {
 	// not end at once leaves into a workflow of its own. Otherwise the workflow
 	// stays open until each member has ended.
 	Cohort bool `json:"cohort,omitempty"`
+	// ShortIDs says that HoldfastKey finds the members of a workflow that they share by their
+	// [workflows.FindableID], not by their IDs. Unset in workflows of an earlier version, and
+	// while processes of one may run.
+	ShortIDs bool `json:"short_ids,omitempty"`
 	// Transactions are the members.
 	Transactions []activities.Tx `json:"transactions"`
 	// Schedule says when to check back; its zero value is the default.

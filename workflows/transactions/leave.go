@@ -79,7 +79,7 @@ func (t *transaction) ownID(m *member) string {
 // ownInput is the input of the workflow in which m goes on from where it stands.
 func (t *transaction) ownInput(m *member) Input {
 	in := t.in
-	in.Cohort, in.Ended = false, nil
+	in.Cohort, in.ShortIDs, in.Ended = false, false, nil
 	in.Transactions, in.Carried = []activities.Tx{m.tx}, []Carried{m.carried()}
 	return in
 }

@@ -165,11 +165,12 @@ func Recoveries(txs []activities.Tx) [][]activities.Tx {
 
 // RecoveryStartOptions are the options with which a workflow Recovery is started;
 // workflowID is a [RecoveryWorkflowID].
-func RecoveryStartOptions(prefix, group, workflowID string, txs []activities.Tx) client.StartWorkflowOptions {
-	o := CohortStartOptions(prefix, group, workflowID, txs)
-	o.StaticSummary = workflows.Shorten(fmt.Sprintf("recovery of %s of group %s: %s", halfMessages(len(txs)), group,
+func RecoveryStartOptions(workflowID string, in Input) client.StartWorkflowOptions {
+	txs := in.Transactions
+	o := CohortStartOptions(workflowID, in)
+	o.StaticSummary = workflows.Shorten(fmt.Sprintf("recovery of %s of group %s: %s", halfMessages(len(txs)), in.Group,
 		countedTopics(txs)))
-	o.StaticDetails = recoveryDetails(workflowID, group, txs)
+	o.StaticDetails = recoveryDetails(workflowID, in.Group, txs)
 	return o
 }
 

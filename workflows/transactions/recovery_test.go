@@ -221,7 +221,8 @@ func TestRecoveryStartOptionsAreReadable(t *testing.T) {
 	for i := range 200 {
 		txs = append(txs, tx(fmt.Sprintf("%036d", i), activities.HandedOver))
 	}
-	o := transactions.RecoveryStartOptions("holdfast", "orders", workflows.RecoveryWorkflowID("", "orders", "7"), txs)
+	in := transactions.Input{Prefix: "holdfast", Group: "orders", Transactions: txs}
+	o := transactions.RecoveryStartOptions(workflows.RecoveryWorkflowID("", "orders", "7"), in)
 	require.Equal(t, "recovery/orders/7", o.ID)
 	require.Equal(t, "holdfast.orders", o.TaskQueue)
 	require.Equal(t, "recovery of 200 half messages of group orders: order.placed", o.StaticSummary)
@@ -229,7 +230,8 @@ func TestRecoveryStartOptionsAreReadable(t *testing.T) {
 		require.Contains(t, o.StaticDetails, want)
 	}
 	require.Less(t, len(strings.Join(o.TypedSearchAttributes.GetUntypedValues()[temporal.NewSearchAttributeKeyKeywordList(workflows.AttributeKey)].([]string), "")), 2000)
-	o = transactions.RecoveryStartOptions("holdfast", "orders", "x", txs[:1])
+	in.Transactions = txs[:1]
+	o = transactions.RecoveryStartOptions("x", in)
 	require.Equal(t, "recovery of 1 half message of group orders: order.placed", o.StaticSummary)
 }
 

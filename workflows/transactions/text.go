@@ -71,7 +71,7 @@ func (t *transaction) showKeys(ctx workflow.Context) {
 func (t *transaction) findable() []string {
 	txs := txsOf(t.members)
 	if t.in.Cohort {
-		return cohortKeys(txs)
+		return cohortKeys(txs, t.in.ShortIDs)
 	}
 	var all []holdfast.Message
 	for _, tx := range txs {

@@ -47,7 +47,11 @@ func (f Filter) Query() string {
 			workflows.AttributeKey, server.Quote(f.Topic)))
 	}
 	if server.Askable(f.Key) {
-		terms = append(terms, workflows.AttributeKey+" = "+server.Quote(f.Key))
+		term := workflows.AttributeKey + " = " + server.Quote(f.Key)
+		if short := workflows.FindableID(f.Key); short != f.Key { // what a shared workflow has of an ID
+			term = "(" + term + " OR " + workflows.AttributeKey + " = " + server.Quote(short) + ")"
+		}
+		terms = append(terms, term)
 	}
 	terms = append(terms, server.StartTerms(f.Before, f.Since)...)
 	return strings.Join(terms, " AND ")
@@ -93,9 +97,10 @@ func (f Filter) matches(known Row) bool {
 	if f.Group != "" && known.Group != f.Group {
 		return false
 	}
-	topic := f.Topic == "" || slices.Contains(known.Topics, f.Topic) || server.IsShared(known.WorkflowID) &&
-		slices.Contains(known.Keys, f.Topic)
-	return topic && (f.Key == "" || slices.Contains(known.Keys, f.Key))
+	shared := server.IsShared(known.WorkflowID)
+	topic := f.Topic == "" || slices.Contains(known.Topics, f.Topic) || shared && slices.Contains(known.Keys, f.Topic)
+	return topic && (f.Key == "" || slices.Contains(known.Keys, f.Key) ||
+		shared && slices.Contains(known.Keys, workflows.FindableID(f.Key)))
 }
 
 // means reports whether a member of a shared workflow is meant.

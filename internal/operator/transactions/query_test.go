@@ -24,6 +24,7 @@ func TestQuery(t *testing.T) {
 		"timed out":  {Filter{States: []string{"timed-out"}}, all + ` AND ExecutionStatus = "TimedOut"`},
 		"topic":      {Filter{Topic: "order.placed"}, all + ` AND (HoldfastTopic = "order.placed" OR HoldfastKey = "order.placed")`},
 		"key":        {Filter{Key: "A-1"}, all + ` AND HoldfastKey = "A-1"`},
+		"ID":         {Filter{Key: "0190a5b4-0000-7000-8000-00000000002a"}, all + ` AND (HoldfastKey = "0190a5b4-0000-7000-8000-00000000002a" OR HoldfastKey = "00000000002a")`},
 		"quotes":     {Filter{Key: `a" OR "1"="1`}, all},
 		"backslash":  {Filter{Topic: `a\`}, all},
 		"state":      {Filter{States: []string{`odd" OR "1"="1`}}, all + ` AND ExecutionStatus = "Running" AND HoldfastState = "odd\" OR \"1\"=\"1"`},
@@ -56,6 +57,14 @@ func TestFilterKeeps(t *testing.T) {
 	require.Empty(t, Filter{Key: "other"}.keeps(cohort, all))
 	require.Empty(t, Filter{States: []string{"parked"}}.keeps(cohort, all))
 	require.Equal(t, []Row{two}, Filter{Key: "2"}.keeps(cohort, all), "by its ID")
+	id := "0190a5b4-0000-7000-8000-00000000002a"
+	short := Row{Tx: id, State: "committed"}
+	for _, known := range []Row{{WorkflowID: cohort.WorkflowID, Keys: []string{"00000000002a"}}, {WorkflowID: cohort.WorkflowID, Keys: []string{id}}} {
+		require.True(t, Filter{Key: id}.matches(known))
+		require.Equal(t, []Row{short}, Filter{Key: id}.keeps(known, []Row{one, short}))
+		require.Empty(t, Filter{Key: "00000000002a"}.keeps(known, []Row{one, short}), "what finds an ID is no key")
+	}
+	require.False(t, Filter{Key: id}.matches(Row{WorkflowID: "tx/orders/1", Keys: []string{"00000000002a"}}), "only a shared workflow has it")
 	require.Equal(t, all, Filter{Topic: "b"}.keeps(cohort, all), "a topic that is not the first one's")
 	require.Equal(t, []Row{one}, Filter{Topic: "a"}.keeps(cohort, all))
 	require.Empty(t, Filter{Topic: "k"}.keeps(cohort, all), "a key is no topic")
