@@ -300,9 +300,9 @@ func command(prefix, verb, id string, flags ...string) string {
 
 // needsOperator looks whether the saga waits for an operator; answered is false where nobody says why.
 func (h *Handles) needsOperator(ctx context.Context, id, workflowID string) (v verdict, needed, answered bool) {
-	ctx, cancel := context.WithTimeout(ctx, lookEvery)
+	describing, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
-	d, err := h.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
+	d, err := h.o.Temporal.DescribeWorkflow(describing, workflowID, "")
 	if err != nil || d.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		return v, false, true
 	}
