@@ -192,19 +192,24 @@ func TestRedeliveryAfterCrash(t *testing.T) {
 	b, _ := consuming(t)
 	other := open(t, stacktest.Shared(t).AMQPURL(), b.o.Prefix, nil)
 	publishTx(t, b, "a")
-	begun, release := make(chan Delivery, 10), make(chan struct{})
-	stop := b.testConsumer(t, nil, func(_ context.Context, d Delivery) error {
-		begun <- d
-		<-release
+	begun, release, got := make(chan Delivery, 1), make(chan struct{}), make(chan Delivery, 10)
+	handle := func(_ context.Context, d Delivery) error {
+		select {
+		case begun <- d:
+			<-release
+		default: // here or in the other process, whoever is quicker
+			got <- d
+		}
 		return nil
-	})
-	require.False(t, next(t, begun).Redelivered)
-	got := make(chan Delivery, 10)
-	other.testConsumer(t, nil, func(_ context.Context, d Delivery) error { got <- d; return nil })
+	}
+	stop := b.testConsumer(t, nil, handle)
+	eventually(t, "it is begun", func() bool { return len(begun) == 1 })
+	other.testConsumer(t, nil, handle)
 	cutConnections(b)
 	d := next(t, got)
 	require.Equal(t, "a", d.Message.ID)
 	require.True(t, d.Redelivered)
+	require.False(t, (<-begun).Redelivered)
 	close(release)
 	stop()
 	require.Zero(t, ready(t, b, b.ConsumerQueue("c")))
