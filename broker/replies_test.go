@@ -225,18 +225,16 @@ func TestReplyIsNeverGivenUp(t *testing.T) {
 	b := replying(t, "asks", "")
 	var bad, good tally
 	b.calls.Hold = time.Millisecond
-	stop := background(t, func(ctx context.Context) error {
-		return b.ConsumeReplies(ctx, "g", func(_ context.Context, r wire.SagaReply) error {
-			if r.Step == "good" {
-				good.add(r.Step)
-				return nil
-			}
-			bad.add(r.Step)
-			if r.Step == "panic" {
-				panic("oh no")
-			}
-			return errOops
-		})
+	stop := takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error {
+		if r.Step == "good" {
+			good.add(r.Step)
+			return nil
+		}
+		bad.add(r.Step)
+		if r.Step == "panic" {
+			panic("oh no")
+		}
+		return errOops
 	})
 	const all = sagacalls.Prefetch + 10 // more than are held
 	var publishing sync.WaitGroup
