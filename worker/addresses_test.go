@@ -14,7 +14,6 @@ import (
 // TestAddressIsStopped: of two addresses of RabbitMQ, the one in use is stopped under load.
 // Every message is sent and handled once, and no caller is told of it.
 func TestAddressIsStopped(t *testing.T) {
-	t.Parallel()
 	for _, lane := range lanes {
 		t.Run(lane.name, func(t *testing.T) {
 			s := newSite(t)

@@ -259,7 +259,6 @@ func outageOptions(l lane, o worker.Options) worker.Options {
 // TestOutages kills each server under load. The load must resume by itself, and
 // nothing may be lost or happen twice.
 func TestOutages(t *testing.T) {
-	t.Parallel()
 	st := stacktest.Private(t)
 	for _, row := range []struct {
 		name string

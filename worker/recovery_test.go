@@ -219,7 +219,6 @@ func (s *site) needNone(ids []string) {
 // messages while Temporal is away. Sending goes on; once Temporal is back, all of
 // them end right, and once, without a restart.
 func TestRecoveryAfterTemporal(t *testing.T) {
-	t.Parallel()
 	st := stacktest.Private(t)
 	s := newSiteOn(t, st)
 	s.consuming(payments(s.effects))
