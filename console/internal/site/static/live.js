@@ -17,6 +17,7 @@
   let begun = false // something was heard of this stream
   let held // an update that waits until somebody is done with what it would disturb
   let pressed = false // a button of the mouse, or a finger, is down: what is under it stays there
+  let leaving = false // a form was sent: its answer takes the place of this page
   let why = '' // why nothing is seen
 
   function tell() {
@@ -164,7 +165,8 @@
     })
     mine.addEventListener('over', () => {
       shut()
-      location.reload() // which leads to the login
+      if (leaving) gone() // such as by logging out, whose answer a reload would cut off
+      else location.reload() // which leads to the login
     })
     mine.addEventListener('error', () => {
       if (source !== mine) return
@@ -197,7 +199,11 @@
     shut()
     tell()
   })
+  document.addEventListener('submit', () => { leaving = true })
   window.addEventListener('pagehide', shut)
-  window.addEventListener('pageshow', (event) => event.persisted && open())
+  window.addEventListener('pageshow', (event) => {
+    leaving = false
+    if (event.persisted) open()
+  })
   open()
 })()
