@@ -56,6 +56,8 @@ func (s *statement) marks() {
 		s.query = insertStep + setMark
 	case insertStepRow:
 		s.query = insertStepRow + setMark
+	case insertBegin:
+		s.query = insertBegin + setMark
 	}
 }
 

@@ -86,22 +86,94 @@ func TestDoFirstOfOneThatGoesOn(t *testing.T) {
 	require.Equal(t, f.b, begun)
 }
 
-// TestDoFirstOfWhatIsThere: a step that has a row is looked at by itself, and so are the others.
+// TestDoFirstOfWhatIsThere: a step that has a row is looked at by itself, and so are the others:
+// none is tried, since what was undone must not be done.
 func TestDoFirstOfWhatIsThere(t *testing.T) {
 	t.Parallel()
 	db, _ := migrated(t)
 	f := firstOf(t, db)
-	_, err := barrier.UndoStep(t.Context(), db, "x", "b", "it is not wanted",
-		func(context.Context, *gorm.DB, []byte) error { return nil })
+	f.undo("b")
+	did, err := barrier.DoFirst(t.Context(), db, "x", f.b,
+		func(context.Context, *barrier.FirstSteps) (json.RawMessage, error) {
+			t.Error("a step is tried")
+			return nil, nil
+		})
 	require.NoError(t, err)
+	require.False(t, did)
+	f.nothing("a", "b")
+}
+
+// TestDoFirstOfWhatIsThereMeanwhile: where a step gets a row of another while they are done, all
+// is rolled back, whether the saga has completed with them or goes on.
+func TestDoFirstOfWhatIsThereMeanwhile(t *testing.T) {
+	t.Parallel()
 	for _, last := range []string{"", `{}`} {
-		did, err := f.do(last, "a", "b")
-		require.NoError(t, err)
-		require.False(t, did)
+		t.Run("last "+last, func(t *testing.T) {
+			t.Parallel()
+			db, _ := migrated(t)
+			f := firstOf(t, db)
+			did, err := barrier.DoFirst(t.Context(), db, "x", f.b,
+				func(ctx context.Context, fs *barrier.FirstSteps) (json.RawMessage, error) {
+					err := errors.Join(f.step(ctx, fs, "a", nil), f.step(ctx, fs, "b", nil))
+					f.undo("b")
+					return json.RawMessage(last), err
+				})
+			require.NoError(t, err)
+			require.False(t, did)
+			f.nothing("a", "b")
+		})
 	}
-	require.Zero(t, orders(t, db, "a")+orders(t, db, "b"))
-	_, err = barrier.ReadBegun(t.Context(), db, "x")
-	require.ErrorIs(t, err, holdfast.ErrNotFound)
+}
+
+// undo undoes a step that was not done.
+func (f first) undo(step string) {
+	_, err := barrier.UndoStep(f.t.Context(), f.db, "x", step, "it is not wanted",
+		func(context.Context, *gorm.DB, []byte) error { return nil })
+	require.NoError(f.t, err)
+}
+
+// nothing checks that the saga was not begun, and that none of these steps was done.
+func (f first) nothing(steps ...string) {
+	for _, step := range steps {
+		require.Zero(f.t, orders(f.t, f.db, step))
+	}
+	_, err := barrier.ReadBegun(f.t.Context(), f.db, "x")
+	require.ErrorIs(f.t, err, holdfast.ErrNotFound)
+}
+
+// TestDoFirstSkipsAll: a saga that completes without a step has its begin row only.
+func TestDoFirstSkipsAll(t *testing.T) {
+	t.Parallel()
+	db, _ := migrated(t)
+	f := firstOf(t, db)
+	did, err := f.do(`{"phase":"completed"}`)
+	require.NoError(t, err)
+	require.True(t, did)
+	begun, err := barrier.ReadBegun(t.Context(), db, "x")
+	require.NoError(t, err)
+	require.JSONEq(t, `{"phase":"completed"}`, string(begun.Last))
+}
+
+// TestDoFirstWithoutItsBeginRow: what a step did is rolled back where its SQL deletes the begin row.
+func TestDoFirstWithoutItsBeginRow(t *testing.T) {
+	t.Parallel()
+	for _, last := range []string{"", `{}`} {
+		t.Run("last "+last, func(t *testing.T) {
+			t.Parallel()
+			db, _ := migrated(t)
+			f := firstOf(t, db)
+			did, err := barrier.DoFirst(t.Context(), db, "x", f.b,
+				func(ctx context.Context, fs *barrier.FirstSteps) (json.RawMessage, error) {
+					_, err := fs.Do(ctx, "a", nil, func(_ context.Context, tx *gorm.DB) ([]byte, error) {
+						return nil, errors.Join(placeOrder(tx, "a"), tx.Exec("DELETE FROM holdfast_steps").Error)
+					})
+					return json.RawMessage(last), err
+				})
+			require.NoError(t, err)
+			require.False(t, did)
+			f.nothing("a")
+		})
+	}
 }
 
 // TestDoFirstFails: whatever one of the steps does, nothing is kept, and no step comes after one
@@ -166,27 +238,59 @@ func TestDoFirstFails(t *testing.T) {
 	}
 }
 
-// TestDoFirstOfAStepThatCommits: a step that ends the transaction has its row, and is not done again.
+// TestDoFirstOfAStepThatCommits: a step that ends the transaction has its row, and so has the one
+// before it: they are not done again.
 func TestDoFirstOfAStepThatCommits(t *testing.T) {
 	t.Parallel()
 	db, _ := migrated(t)
 	f := firstOf(t, db)
 	did, err := barrier.DoFirst(t.Context(), db, "x", f.b,
 		func(ctx context.Context, fs *barrier.FirstSteps) (json.RawMessage, error) {
-			_, err := fs.Do(ctx, "a", nil, func(_ context.Context, tx *gorm.DB) ([]byte, error) {
-				return nil, errors.Join(placeOrder(tx, "a"), tx.Exec("COMMIT").Error)
+			if err := f.step(ctx, fs, "a", nil); err != nil {
+				return nil, err
+			}
+			_, err := fs.Do(ctx, "b", nil, func(_ context.Context, tx *gorm.DB) ([]byte, error) {
+				return nil, errors.Join(placeOrder(tx, "b"), tx.Exec("COMMIT").Error)
 			})
 			return json.RawMessage("{}"), err
 		})
 	require.ErrorContains(t, err, "ended the transaction itself")
 	require.False(t, did)
-	row, err := barrier.DidStep(t.Context(), db, "x", "a")
-	require.NoError(t, err)
-	require.True(t, row.Done)
-	require.Equal(t, 1, orders(t, db, "a"))
+	for step, result := range map[string][]byte{"a": []byte(`"a"`), "b": nil} {
+		row, err := barrier.DidStep(t.Context(), db, "x", step)
+		require.NoError(t, err)
+		require.True(t, row.Done)
+		require.Equal(t, result, row.Result)
+		require.Equal(t, 1, orders(t, db, step))
+	}
 	begun, err := barrier.ReadBegun(t.Context(), db, "x")
 	require.NoError(t, err)
 	require.Equal(t, "start", begun.Holder)
+}
+
+// TestDoFirstOfAStepThatRollsBack: what a step rolled back has no row, also where another start has
+// begun the saga since.
+func TestDoFirstOfAStepThatRollsBack(t *testing.T) {
+	t.Parallel()
+	db, _ := migrated(t)
+	f, other := firstOf(t, db), firstOf(t, db)
+	other.b.Holder = "other"
+	_, err := barrier.DoFirst(t.Context(), db, "x", f.b,
+		func(ctx context.Context, fs *barrier.FirstSteps) (json.RawMessage, error) {
+			_, err := fs.Do(ctx, "a", nil, func(_ context.Context, tx *gorm.DB) ([]byte, error) {
+				if err := errors.Join(placeOrder(tx, "a"), tx.Exec("ROLLBACK").Error); err != nil {
+					return nil, err
+				}
+				_, err := other.do("", "b")
+				return nil, err
+			})
+			return nil, err
+		})
+	require.ErrorContains(t, err, "ended the transaction itself")
+	row, err := barrier.DidStep(t.Context(), db, "x", "a")
+	require.NoError(t, err)
+	require.False(t, row.Done)
+	require.Equal(t, 1, orders(t, db, "b"))
 }
 
 // TestDoFirstWithoutAnswer: after a COMMIT that nobody answered, the rows tell.

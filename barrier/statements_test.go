@@ -148,6 +148,13 @@ func TestStatements(t *testing.T) {
 	require.Equal(t, []string{"BEGIN", steps, readStep, "ROLLBACK"}, statements(do("s2", "1", false, nil)))
 	require.Equal(t, []string{"BEGIN", steps, order, "ROLLBACK", steps}, statements(do("s3", "", false, refuse("sold out"))))
 	require.Equal(t, []string{"BEGIN", steps, readStep, setStep, order, mine, setStep, "COMMIT"}, statements(do("s3", "1", true, nil)))
+	first := firstOf(t, db)
+	require.Equal(t, []string{"BEGIN", steps, order, mine, order, mine, "WITH begun AS", "COMMIT"}, statements(func() {
+		did, err := first.do("{}", "a", "b")
+		require.NoError(t, err)
+		require.True(t, did)
+	}), "the steps' rows at once")
+	require.Equal(t, []string{"BEGIN", steps, "ROLLBACK"}, statements(func() { _, _ = first.do("{}", "a", "b") }))
 	undoSaga := func(id string) func() {
 		return func() { undoOf(t, db, id, "cancelled", undoingStep(id)) }
 	}

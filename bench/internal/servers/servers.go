@@ -28,6 +28,7 @@ import (
 	"github.com/holdfastmq/holdfast/bench/internal/orders"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/stack"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 const (
@@ -88,12 +89,21 @@ func Open(ctx context.Context, temporal TemporalServer, progress io.Writer) (*Se
 		return nil, err
 	}
 	id := strings.ReplaceAll(uuid.NewString()[:8], "-", "")
-	s := &Servers{Stack: st, Prefix: "bench-" + id, Database: "holdfast_bench_" + id, pools: map[string]*gorm.DB{},
+	s := &Servers{Stack: st, Prefix: prefix(id), Database: "holdfast_bench_" + id, pools: map[string]*gorm.DB{},
 		others: map[string]other{}}
 	if err := s.connect(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// prefix is the default, as in most installations, or one of the run's own where the environment names a
+// server that others may use.
+func prefix(id string) string {
+	if os.Getenv("AMQP_URL") != "" || os.Getenv("TEMPORAL_ADDRESS") != "" {
+		return "bench-" + id
+	}
+	return workflows.DefaultPrefix
 }
 
 func (s *Servers) connect(ctx context.Context) error {
