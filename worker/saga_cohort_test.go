@@ -607,10 +607,11 @@ func TestSlowMemberCostsTheOthersNothing(t *testing.T) {
 	def := slowly(began, release)
 	o := s.options()
 	o.Temporal, o.Tuning.CohortsInFlight = s.dial(&cable{lazy: true}), 1
-	w := s.runWith(o, func(w *worker.Worker) { w.CountSlowCohorts(time.Hour); w.Saga(def) })
+	patient := func(w *worker.Worker) { w.AwaitSagas(); w.CountSlowCohorts(time.Hour); w.Saga(def) } // no member leaves
+	w := s.runWith(o, patient)
 	o = s.options()
 	o.Tuning.CohortsInFlight = 1
-	other := s.runWith(o, func(w *worker.Worker) { w.CountSlowCohorts(time.Hour); w.Saga(def) })
+	other := s.runWith(o, patient)
 
 	hs, errs, workflow := s.shareWorkflow(w, def, journey{ID: newID(), By: "ann"}, journey{ID: newID(), By: "slow"})
 	require.NoError(t, errors.Join(errs...))
