@@ -21,7 +21,7 @@ test: ## Run all tests on real parts, with the race detector where there is a C 
 	@for name in "$$HOLDFAST_CHROMIUM" chromium chromium-browser google-chrome; do [ -n "$$name" ] && command -v "$$name" && exit; done >/dev/null; echo 'NOT TESTED: the console in a browser, since there is no Chromium; make browser installs it on Debian' >&2
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || echo 'NOT TESTED: a pooler, since there is no pgbouncer; make pgbouncer installs it on Debian' >&2
 	@command -v promtool >/dev/null || echo 'NOT TESTED: alert rules, since there is no promtool; make prometheus installs it on Debian' >&2
-	$(HOLDFAST) dev --temp -- $(GO) test $(RACE) -timeout 80m $(TESTFLAGS) ./worker ./... # the longest first
+	$(HOLDFAST) dev --temp -- $(TOOL) gotestsum --format-hide-empty-pkg --format-icons text -- $(RACE) -timeout 80m $(TESTFLAGS) ./worker ./... # the longest first
 
 chaos: ## 200,000 Express transactions under random kills (HOLDFAST_SEED repeats a run, HOLDFAST_CHAOS and HOLDFAST_KILLS change its size)
 	HOLDFAST_CHAOS=$(or $(HOLDFAST_CHAOS),200000) $(GO) test -count=1 -v -timeout 60m -run TestChaos ./internal/chaos

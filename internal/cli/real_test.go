@@ -135,8 +135,11 @@ func complains(part string) func(result) bool {
 // decode runs the program with --json.
 func (s *shop) decode(v any, args ...string) {
 	s.t.Helper()
-	r := s.holdfast(append(args, "--json")...)
-	require.Equal(s.t, frame.ExitOK, r.status, r.err)
+	var r result
+	s.eventually(func() bool { // a busy server may be late
+		r = s.holdfast(append(args, "--json")...)
+		return r.status == frame.ExitOK
+	}, func() string { return r.err })
 	require.NoError(s.t, json.Unmarshal([]byte(r.out), v), r.out)
 }
 

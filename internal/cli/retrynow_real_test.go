@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -80,8 +81,11 @@ func TestRetryNowOnLadderAndBreaker(t *testing.T) {
 		"--skip", "temporal,waiting")
 	require.Contains(t, by["RabbitMQ retries billing"].Detail, "1 message on its retry ladder; the oldest has failed for ")
 
-	r := g.holdfast("retry-now", "--dry-run", "--for", "ladder of billing")
-	require.Regexp(t, `(?m)^1 +the retry ladder of billing$`, r.out, r.err)
+	var r result // a process that is slow to answer does not name its delays
+	g.eventually(func() bool {
+		r = g.holdfast("retry-now", "--dry-run", "--for", "ladder of billing")
+		return regexp.MustCompile(`(?m)^1 +the retry ladder of billing$`).MatchString(r.out)
+	}, func() string { return r.out + r.err })
 	require.NotContains(t, r.out, "audit")
 	r = g.holdfast("retry-now", "--dry-run", "--group", g.group)
 	require.NotContains(t, r.out, "ladder", "it is of no group")
@@ -92,9 +96,8 @@ func TestRetryNowOnLadderAndBreaker(t *testing.T) {
 	now := func(what, consumer string) {
 		g.eventually(func() bool {
 			r = g.holdfast("retry-now", "--for", what, "--reason", "the ledger is right")
-			require.Empty(t, r.err)
 			return heard[consumer].Load() > 0
-		}, func() string { return r.out })
+		}, func() string { return r.out + r.err })
 	}
 	now("ladder of billing", "billing")
 	g.eventually(func() bool { return has("the retry ladder of audit") }, said)
