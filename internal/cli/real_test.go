@@ -135,11 +135,8 @@ func complains(part string) func(result) bool {
 // decode runs the program with --json.
 func (s *shop) decode(v any, args ...string) {
 	s.t.Helper()
-	var r result
-	s.eventually(func() bool { // a busy server may be late
-		r = s.holdfast(append(args, "--json")...)
-		return r.status == frame.ExitOK
-	}, func() string { return r.err })
+	r := s.holdfast(append(args, "--json")...)
+	require.Equal(s.t, frame.ExitOK, r.status, r.err)
 	require.NoError(s.t, json.Unmarshal([]byte(r.out), v), r.out)
 }
 

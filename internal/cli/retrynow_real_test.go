@@ -96,7 +96,7 @@ func TestRetryNowOnLadderAndBreaker(t *testing.T) {
 	now := func(what, consumer string) {
 		g.eventually(func() bool {
 			r = g.holdfast("retry-now", "--for", what, "--reason", "the ledger is right")
-			return heard[consumer].Load() > 0
+			return r.err == "" && heard[consumer].Load() > 0
 		}, func() string { return r.out + r.err })
 	}
 	now("ladder of billing", "billing")

@@ -196,12 +196,9 @@ func plainly(t *testing.T, s *stack.Stack, env []string, api string) {
 	args := []string{"topology", "check", "--prefix", prefix, "--rabbitmq-management", api, "--json", "--group", "g"}
 	green := func(later ...string) {
 		t.Helper()
-		var got result
-		eventually(t, func() bool { // the Keeper makes its queues meanwhile
-			got = runProgram(t, env, args...)
-			return got.status == frame.ExitOK
-		}, func() string { return got.out + got.err })
 		var r topology.Report
+		got := runProgram(t, env, args...)
+		require.Equal(t, frame.ExitOK, got.status, got.out+got.err)
 		require.NoError(t, json.Unmarshal([]byte(got.out), &r))
 		var missing []string
 		for _, d := range r.Differences {
@@ -212,6 +209,11 @@ func plainly(t *testing.T, s *stack.Stack, env []string, api string) {
 		}
 		require.Equal(t, later, missing)
 	}
+	var got result
+	eventually(t, func() bool { // the Keeper makes its queues meanwhile
+		got = runProgram(t, env, args...)
+		return got.status == frame.ExitOK
+	}, func() string { return got.out + got.err })
 	green(prefix+".alerts", prefix+".pauses")
 	require.NoError(t, b.DeclareConsumer(t.Context(), "c", []string{"a"}))
 	args = append(args, "--consumer", "c=a")
