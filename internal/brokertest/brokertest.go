@@ -160,7 +160,7 @@ func (w world) consumeReplies(b Broker, handle func(context.Context, broker.Saga
 	return stop
 }
 
-// repeat publishes until done.
+// repeat publishes until done. Before the queue is there, nothing can be published.
 func (w world) repeat(done <-chan struct{}, publish func() error) {
 	w.Helper()
 	w.eventually(func() bool {
@@ -169,7 +169,12 @@ func (w world) repeat(done <-chan struct{}, publish func() error) {
 			return true
 		default:
 		}
-		require.NoError(w, publish())
+		if err := publish(); err != nil {
+			if !errors.Is(err, holdfast.ErrUnroutable) {
+				w.Errorf("it cannot be published: %v", err)
+			}
+			return false
+		}
 		select {
 		case <-done:
 			return true
