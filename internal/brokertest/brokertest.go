@@ -163,17 +163,18 @@ func (w world) consumeReplies(b Broker, handle func(context.Context, broker.Saga
 // repeat publishes until done. Before the queue is there, nothing can be published.
 func (w world) repeat(done <-chan struct{}, publish func() error) {
 	w.Helper()
+	var refused error
 	w.eventually(func() bool {
 		select {
 		case <-done:
 			return true
 		default:
 		}
-		if err := publish(); err != nil {
-			if !errors.Is(err, holdfast.ErrUnroutable) {
-				w.Errorf("it cannot be published: %v", err)
-			}
+		if err := publish(); errors.Is(err, holdfast.ErrUnroutable) {
 			return false
+		} else if err != nil {
+			refused = err
+			return true
 		}
 		select {
 		case <-done:
@@ -182,6 +183,7 @@ func (w world) repeat(done <-chan struct{}, publish func() error) {
 			return false
 		}
 	})
+	require.NoError(w, refused)
 }
 
 func (w world) background(run func(ctx context.Context) error) (stop func()) {
