@@ -30,7 +30,7 @@ conservation: ## 5,000 sagas under random kills (HOLDFAST_SEED repeats a run, HO
 	HOLDFAST_SAGAS=$(or $(HOLDFAST_SAGAS),5000) $(GO) test -count=1 -v -timeout 60m -run TestConservation ./internal/conservation
 
 upgrade-test: ## Run old and new processes side by side, with a real old binary (HOLDFAST_OLD_VERSION changes which commit)
-	HOLDFAST_OLD_VERSION=$(or $(HOLDFAST_OLD_VERSION),f842969033b252be7d31759f2b52ab0d59050fb6) $(GO) test -count=1 -v -timeout 30m -run TestRollingUpgrade ./internal/upgrade
+	HOLDFAST_OLD_VERSION=$(or $(HOLDFAST_OLD_VERSION),f842969033b252be7d31759f2b52ab0d59050fb6) $(GO) test -count=1 -v -timeout 60m -run TestRollingUpgrade ./internal/upgrade
 
 dev: ## Start RabbitMQ, PostgreSQL and Temporal privately, until Ctrl-C
 	$(HOLDFAST) dev

@@ -13,12 +13,14 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // forgotten waits until Temporal has forgotten these workflows, which it is told to.
@@ -77,17 +79,16 @@ func TestIDsFromBeforePrefixes(t *testing.T) {
 	s := sagaSite(t)
 	s.consuming(payments(s.effects))
 	def := travel(saga.Wait("approve", 0), local("pay"))
-	older, w := s.options(), s.agency(def)
-	older.RollingUpgrade = true // it starts as the older version did
-	old := s.runWith(older, func(w *worker.Worker) { w.Saga(def) })
+	w := s.agency(def)
 	j := journey{ID: newID(), Price: 1}
-	first, err := worker.StartSaga(s.ctx(), old.Worker, def, j)
+	in := sagas.Input{ID: workflows.SagaID("", group, "travel", j.ID), Group: group, Prefix: s.at.Prefix, Name: "travel", Key: j.ID,
+		Data: []byte(`{"id":"` + j.ID + `", "price":1}`)}
+	_, err := s.temporal.ExecuteWorkflow(s.ctx(), sagas.StartOptions(s.at.Prefix, in), sagas.Name, in)
 	require.NoError(t, err)
-	require.Equal(t, workflows.SagaID("", group, "travel", j.ID), first.ID())
 
 	second, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
 	require.NoError(t, err)
-	require.Equal(t, first.ID(), second.ID())
+	require.Equal(t, in.ID, second.ID())
 	_, err = worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: j.ID, Price: 2})
 	require.ErrorIs(t, err, holdfast.ErrDuplicate)
 	joined := worker.JoinSaga(w.Worker, def, j.ID)
@@ -97,12 +98,43 @@ func TestIDsFromBeforePrefixes(t *testing.T) {
 	require.Equal(t, []string{"do pay"}, s.logged(s.orders, j.ID))
 
 	id := newID()
-	receipt, err := old.Send(s.ctx(), order(id), insert)
+	tx := activities.Tx{ID: id, Form: activities.HandedOver, Messages: []holdfast.Message{order(id)}}
+	options := transactions.StartOptions(s.at.Prefix, group, tx)
+	options.ID = workflows.WorkflowID("", group, id)
+	_, err = s.temporal.ExecuteWorkflow(s.ctx(), options, transactions.Name,
+		transactions.Input{Group: group, Prefix: s.at.Prefix, Transactions: []activities.Tx{tx}})
 	require.NoError(t, err)
-	require.Equal(t, workflows.WorkflowID("", group, id), receipt.WorkflowID)
 	_, err = w.Send(s.ctx(), order(id), insert)
 	require.ErrorIs(t, err, holdfast.ErrDuplicate)
-	require.ErrorContains(t, err, receipt.WorkflowID)
+	require.ErrorContains(t, err, options.ID)
+}
+
+// TestOneKeyInARollingUpgrade: a saga is one, whether a process with RollingUpgrade starts it or one
+// without, and in whichever order a caller comes back to them.
+func TestOneKeyInARollingUpgrade(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	require.NotEqual(t, workflows.DefaultPrefix, s.at.Prefix, "which is part of the IDs")
+	s.cohorts = true
+	shared, quick := travel(local("pay")), quickTravel(local("pay"))
+	quick.Name = "quick"
+	o := s.options()
+	registers := func(w *worker.Worker) { w.Saga(shared); w.Saga(quick) }
+	without := s.runWith(o, registers)
+	o.RollingUpgrade = true
+	with := s.runWith(o, registers)
+	for _, def := range []saga.Saga[journey]{shared, quick} {
+		for _, order := range [][]*running{{with, without, with}, {without, with, without}} {
+			j := journey{ID: newID(), Price: 1}
+			for i, w := range order {
+				h, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
+				require.NoError(t, err)
+				require.Equal(t, workflows.SagaID(s.at.Prefix, group, def.Name, j.ID), h.ID())
+				require.NoError(t, wait(s, h), "%s, start %d", def.Name, i)
+			}
+			require.Equal(t, []string{"do pay"}, s.logged(s.orders, j.ID), def.Name)
+		}
+	}
 }
 
 // TestOneKeyTwoStates: a saga's key that was used for another state is a duplicate,

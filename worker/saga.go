@@ -194,7 +194,7 @@ func (w *Worker) sagaHandles() *sagahandle.Handles {
 	if defs != nil && w.o.Temporal != nil { // with RollingUpgrade for those that began before: none begins
 		w.sagas.express = w.sagaExpress()
 	}
-	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
+	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group,
 		Tokens: !w.o.RollingUpgrade, TaskTimeout: w.o.Timeouts.Task, Temporal: w.o.Temporal, Gate: gate{w},
 		Rolling: w.o.RollingUpgrade, MaxCohort: w.o.Tuning.MaxSagaCohort, CohortsInFlight: w.o.Tuning.CohortsInFlight,
 		TrustRows: w.o.TrustBeginRows, Express: w.sagas.express, Bounded: w.lanes.Bounded, Definitions: defs,

@@ -12,7 +12,6 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
-	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -97,10 +96,6 @@ func TestWorkflowThatStartsWhileASagaGathers(t *testing.T) {
 			f := newFork()
 			def := f.saga() // no local step comes first: its row would tell
 			o := s.options()
-			o.Prefix, o.Group = workflows.DefaultPrefix, "g"+newID()[24:] // with another prefix, the two have other IDs
-			t.Cleanup(func() {
-				stacktest.DeleteQueues(t, s.at.AMQPURL, "holdfast.half."+o.Group, "holdfast.replies."+o.Group)
-			})
 			patiently := func(w *worker.Worker) { w.AwaitSagas(); w.Saga(def) }
 			w := s.runWith(o, patiently)
 			change(&o)

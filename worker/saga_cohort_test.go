@@ -409,19 +409,19 @@ func TestSagaOfACohortThatIsGone(t *testing.T) {
 // lostMember is a travel that has begun in a cohort which is gone.
 func (s *site) lostMember() journey {
 	s.t.Helper()
-	j, _ := s.begunTravel(s.at.Prefix, "cohort/"+newID()+"/0a1b2c3d", time.Time{})
+	j, _ := s.begunTravel("cohort/"+newID()+"/0a1b2c3d", time.Time{})
 	return j
 }
 
-// begunTravel is a travel that has begun, as its begin row says; prefix is that in its ID.
-func (s *site) begunTravel(prefix, holder string, taken time.Time) (journey, barrier.BegunSaga) {
+// begunTravel is a travel that has begun, as its begin row says.
+func (s *site) begunTravel(holder string, taken time.Time) (journey, barrier.BegunSaga) {
 	s.t.Helper()
 	j := journey{ID: newID()}
 	state, err := json.Marshal(j)
 	require.NoError(s.t, err)
 	row := barrier.BegunSaga{SagaStart: holdfast.SagaStart{Name: "travel", Version: 1, Key: j.ID, State: state, Tokens: true},
 		Content: sagas.ContentOf(state), Holder: holder, Taken: taken}
-	_, err = barrier.BeginSaga(s.ctx(), s.orders, workflows.SagaID(prefix, group, "travel", j.ID), row)
+	_, err = barrier.BeginSaga(s.ctx(), s.orders, workflows.SagaID(s.at.Prefix, group, "travel", j.ID), row)
 	require.NoError(s.t, err)
 	return j, row
 }
@@ -434,7 +434,7 @@ func TestTakenSagaOfADeadProcess(t *testing.T) {
 	s.cohorts = true
 	def := travel(local("a"), local("b"))
 	w := s.agency(def)
-	j, _ := s.begunTravel(s.at.Prefix, barrier.HolderWorkflow, time.Now().Add(-time.Minute))
+	j, _ := s.begunTravel(barrier.HolderWorkflow, time.Now().Add(-time.Minute))
 	h := worker.JoinSaga(w.Worker, def, j.ID)
 	stands, err := h.State(s.ctx())
 	require.NoError(t, err)
@@ -451,7 +451,7 @@ func TestSagaThatEndsWhileItIsLookedAt(t *testing.T) {
 	s.cohorts = true
 	def := travel(local("a"))
 	cohort := newID()
-	j, row := s.begunTravel(s.at.Prefix, "cohort/"+cohort+"/0a1b2c3d", time.Time{})
+	j, row := s.begunTravel("cohort/"+cohort+"/0a1b2c3d", time.Time{})
 	last, err := json.Marshal(core.State{Phase: core.Completed, Data: row.State,
 		Steps: map[string]*core.StepState{"a": {Status: core.Done}}})
 	require.NoError(t, err)
@@ -484,7 +484,7 @@ func TestSagaOfALostCohortIsSteeredInARollingUpgrade(t *testing.T) {
 		func(h *worker.SagaHandle[journey]) error { return h.Pause(s.ctx(), ann) },
 		func(h *worker.SagaHandle[journey]) error { return h.Compensate(s.ctx(), ann) },
 	} {
-		j, _ := s.begunTravel("", "cohort/"+newID()+"/0a1b2c3d", time.Time{})
+		j, _ := s.begunTravel("cohort/"+newID()+"/0a1b2c3d", time.Time{})
 		h := worker.JoinSaga(w.Worker, def, j.ID)
 		require.NoError(t, steer(h))
 		e, err := s.temporal.GetWorkflowHistory(s.ctx(), h.ID(), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT).Next()

@@ -128,7 +128,7 @@ func (w *Worker) steps() *steps.Steps {
 
 // intake gives dead letters their workflows.
 func (w *Worker) intake() *intake.Intake {
-	return intake.New(intake.Options{Prefix: w.o.Prefix, IDs: w.idPrefix(), Broker: w.broker, Temporal: w.o.Temporal,
+	return intake.New(intake.Options{Prefix: w.o.Prefix, Broker: w.broker, Temporal: w.o.Temporal,
 		Answers: &w.answers, Logger: w.o.Logger})
 }
 

@@ -99,7 +99,7 @@ func New(o Options) (*Worker, error) {
 	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.handles.Look(id) })
 	w.observer.Trace = w.trace
 	w.lanes = lanes.New(w.laneOptions(), gate{w}, o.Temporal, w.rows())
-	w.keeper = keep.New(keep.Options{Prefix: o.Prefix, Group: o.Group, IDs: w.idPrefix(), Sends: w.sender,
+	w.keeper = keep.New(keep.Options{Prefix: o.Prefix, Group: o.Group, Sends: w.sender,
 		Window: o.Tuning.KeeperWindow, CheckAfter: o.CheckAfter, TaskTimeout: o.Timeouts.Task, Temporal: o.Temporal,
 		Trouble: w.attached.why, Lanes: w.lanes, HandOverSaga: w.handOverSaga, Metrics: m, Logger: o.Logger,
 		Trace: w.trace, Alert: alerter.Alert})
@@ -115,7 +115,7 @@ func New(o Options) (*Worker, error) {
 
 // laneOptions are the options of the lanes.
 func (w *Worker) laneOptions() lanes.Options {
-	return lanes.Options{Group: w.o.Group, Prefix: w.o.Prefix, IDs: w.idPrefix(),
+	return lanes.Options{Group: w.o.Group, Prefix: w.o.Prefix,
 		Instance: w.o.process, Lane: w.o.Lane, Lanes: w.o.Lanes,
 		SendOnly: w.o.SendOnly, MaxBody: w.o.Tuning.MaxBody,
 		MaxCohort: w.o.Tuning.MaxCohort, CohortsInFlight: w.o.Tuning.CohortsInFlight,
@@ -138,17 +138,7 @@ func (w *Worker) Ready() <-chan struct{} { return w.ready }
 
 func (w *Worker) problem(err error) { w.problems = append(w.problems, err) }
 
-// idPrefix is the prefix in the IDs of the workflows that this process starts. None
-// while processes of a version run that knows no other IDs: for them and for this one
-// a key has to mean the same workflow.
-func (w *Worker) idPrefix() string {
-	if w.o.RollingUpgrade {
-		return ""
-	}
-	return w.o.Prefix
-}
-
 // deadLetterID is the ID of the workflow of a dead letter.
 func (w *Worker) deadLetterID(d holdfast.DeadLetter) string {
-	return workflows.DeadLetterID(w.idPrefix(), d)
+	return workflows.DeadLetterID(w.o.Prefix, d)
 }

@@ -29,7 +29,7 @@ func (in *Intake) bury(ctx context.Context, d holdfast.DeadLetter) error {
 	for range 10 { // at most three letters to compare with, which may end meanwhile
 		input := deadletters.Input{Prefix: in.o.Prefix, Letter: d}
 		options := deadletters.StartOptions(input)
-		options.ID = workflows.DeadLetterID(in.o.IDs, d)
+		options.ID = workflows.DeadLetterID(in.o.Prefix, d)
 		if told, err := in.tellOlder(ctx, d, options.ID); told || err != nil {
 			return err
 		}

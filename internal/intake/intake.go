@@ -17,9 +17,7 @@ import (
 
 // Options say where dead letters come from, and where they go.
 type Options struct {
-	Prefix string
-	// IDs is the prefix in the IDs of workflows.
-	IDs      string
+	Prefix   string
 	Broker   intakeBroker
 	Temporal client.Client
 	Answers  intakeAnswers
@@ -61,7 +59,7 @@ func (in *Intake) take(ctx context.Context, r broker.DeadRecord) error {
 
 // handled passes on that a redelivery was handled.
 func (in *Intake) handled(ctx context.Context, h broker.HandledRecord) error {
-	id := workflows.DeadLetterID(in.o.IDs, holdfast.DeadLetter{ID: h.MessageID, Copy: h.Copy,
+	id := workflows.DeadLetterID(in.o.Prefix, holdfast.DeadLetter{ID: h.MessageID, Copy: h.Copy,
 		Queue: h.Queue, Failure: holdfast.Failure{Consumer: h.Consumer}})
 	if !h.Late && in.o.Answers.Expected(id, h.Redelivery) {
 		// The workflow task that waits for it here may still be lost: then the

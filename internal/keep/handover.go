@@ -91,7 +91,7 @@ func (k *Keeper) recover(ctx context.Context, txs []activities.Tx) error {
 		return err
 	}
 	in := k.o.Lanes.Input(txs...)
-	options := transactions.RecoveryStartOptions(workflows.RecoveryWorkflowID(k.o.IDs, k.o.Group, id.String()), in)
+	options := transactions.RecoveryStartOptions(workflows.RecoveryWorkflowID(k.o.Prefix, k.o.Group, id.String()), in)
 	options.WorkflowTaskTimeout = k.o.TaskTimeout
 	_, err = k.o.Temporal.ExecuteWorkflow(ctx, options, transactions.RecoveryName, in)
 	if err != nil {

@@ -21,8 +21,6 @@ import (
 // Options say how a process keeps the half queues of its group.
 type Options struct {
 	Prefix, Group string
-	// IDs is the prefix in the IDs of workflows.
-	IDs string
 	// Sends says that the process sends; Window and CheckAfter are as in
 	// [broker.KeeperOptions].
 	Sends       bool

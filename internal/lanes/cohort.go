@@ -46,9 +46,9 @@ type cohort struct {
 }
 
 func newCohort(g *gatherer, members []*gathered) *cohort {
-	id := workflows.WorkflowID(g.ids, g.group, members[0].tx.ID)
+	id := workflows.WorkflowID(g.prefix, g.group, members[0].tx.ID)
 	if len(members) > 1 {
-		id = workflows.CohortWorkflowID(g.ids, g.group, uuid.Must(uuid.NewV7()).String())
+		id = workflows.CohortWorkflowID(g.prefix, g.group, uuid.Must(uuid.NewV7()).String())
 	}
 	return &cohort{id: id, members: members, waiting: len(members), release: sync.OnceFunc(g.freed)}
 }

@@ -10,11 +10,11 @@ import (
 // gatherer is group commit: while as many cohorts are in flight as may be,
 // transactions gather, and whoever frees room takes the next ones together.
 type gatherer struct {
-	ids   string // the prefix in the IDs of the workflows
-	group string
-	most  int // members of a cohort
-	room  int // cohorts in flight
-	start func(*cohort)
+	prefix string
+	group  string
+	most   int // members of a cohort
+	room   int // cohorts in flight
+	start  func(*cohort)
 
 	shortIDs bool // see transactions.Input
 

@@ -89,7 +89,6 @@ func (r Rows) Decide(ctx context.Context, txID, group string, o holdfast.Resolut
 // Options are those of the worker's options that the lanes need, with their defaults.
 type Options struct {
 	Group, Prefix string
-	IDs           string // the prefix in the IDs of workflows
 	Instance      string // names the process that holds a closure
 
 	Lane  holdfast.Lane
@@ -127,8 +126,8 @@ type Lanes struct {
 // New returns the lanes of a process; connect has to follow.
 func New(o Options, gate Gate, temporal laneTemporal, rows Barrier) *Lanes {
 	l := &Lanes{Options: o, gate: gate, temporal: temporal, barrier: rows, pendings: newRegistry(time.Minute, 10_000)}
-	l.gatherer = &gatherer{ids: o.IDs, group: o.Group, most: o.MaxCohort, room: o.CohortsInFlight, shortIDs: o.ShortIDs,
-		start: func(c *cohort) { gate.Go(func() { l.startCohort(c) }) }}
+	l.gatherer = &gatherer{prefix: o.Prefix, group: o.Group, most: o.MaxCohort, room: o.CohortsInFlight,
+		shortIDs: o.ShortIDs, start: func(c *cohort) { gate.Go(func() { l.startCohort(c) }) }}
 	return l
 }
 
@@ -262,7 +261,7 @@ func (l *Lanes) Input(txs ...activities.Tx) transactions.Input {
 
 // workflowID is the ID of the workflow of one transaction of the group.
 func (l *Lanes) workflowID(txID string) string {
-	return workflows.WorkflowID(l.IDs, l.Group, txID)
+	return workflows.WorkflowID(l.Prefix, l.Group, txID)
 }
 
 // ownID is the ID of the workflow to which a transaction leaves that shares the

@@ -125,4 +125,6 @@ func (h *Handles) GatheredSagas() int {
 	return len(h.gatherer.waiting)
 }
 
-func (h *Handles) cohortID(id string) string { return workflows.SagaCohortID(h.o.IDs, h.o.Group, id) }
+func (h *Handles) cohortID(id string) string {
+	return workflows.SagaCohortID(h.o.Prefix, h.o.Group, id)
+}

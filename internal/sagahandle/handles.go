@@ -29,8 +29,6 @@ import (
 // Options say whose sagas are started and steered.
 type Options struct {
 	Prefix, Group string
-	// IDs is the prefix in the IDs of workflows.
-	IDs string
 	// Tokens says that replies have to repeat the token of their call; see [sagas.Input].
 	Tokens      bool
 	TaskTimeout time.Duration
@@ -98,7 +96,7 @@ func New(o Options) *Handles {
 
 // ID is the ID of a saga of the group.
 func (h *Handles) ID(name, key string) string {
-	return workflows.SagaID(h.o.IDs, h.o.Group, name, key)
+	return workflows.SagaID(h.o.Prefix, h.o.Group, name, key)
 }
 
 // Look has the callers of a saga look at it: it may need an operator.

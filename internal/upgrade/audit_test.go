@@ -95,23 +95,14 @@ func (w *world) passes(ph *phase, d amqp.Delivery) {
 
 // audit looks at everything, once no process runs any more.
 func (w *world) audit() {
-	left, err := w.left()
-	require.NoError(w, err)
-	require.Empty(w, left, "queues that are not empty")
-	w.noDeadLetters()
-	require.Empty(w, w.workflows("ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut', 'Canceled')"),
-		"workflows that ended badly")
+	w.atRest()
 	for what, query := range map[string]string{
 		"orders without exactly one effect": `SELECT o.id || ' of ' || o.sender || ': ' || count(e.id) FROM orders o
 LEFT JOIN effects e USING (id) GROUP BY o.id, o.sender HAVING count(e.id) <> 1`,
 		"effects without an order": `SELECT e.id || ' of ' || e.sender FROM effects e
 LEFT JOIN orders o USING (id) WHERE o.id IS NULL`,
 	} {
-		var wrong []string
-		require.NoError(w, w.db.Raw(query).Scan(&wrong).Error)
-		if len(wrong) > 0 {
-			w.Errorf("%d %s, such as %q", len(wrong), what, wrong[:min(len(wrong), 10)])
-		}
+		w.none(what, query)
 	}
 	var ids []string
 	require.NoError(w, w.db.Raw("SELECT id FROM orders").Scan(&ids).Error)
@@ -138,4 +129,23 @@ LEFT JOIN orders o USING (id) WHERE o.id IS NULL`,
 	}
 	w.Logf("%d orders; %d transactions were rolled back, %d of them in records of many; killed %v; "+
 		"callers that were told anything but success: %v", len(ids), len(rolledBack), shared, w.kills, told)
+}
+
+// atRest: nothing is left anywhere, and nothing has ended badly.
+func (w *world) atRest() {
+	left, err := w.left()
+	require.NoError(w, err)
+	require.Empty(w, left, "queues that are not empty")
+	w.noDeadLetters()
+	require.Empty(w, w.workflows("ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut', 'Canceled')"),
+		"workflows that ended badly")
+}
+
+// none: a query finds nothing that is wrong.
+func (w *world) none(what, query string) {
+	var wrong []string
+	require.NoError(w, w.db.Raw(query).Scan(&wrong).Error)
+	if len(wrong) > 0 {
+		w.Errorf("%d %s, such as %q", len(wrong), what, wrong[:min(len(wrong), 10)])
+	}
 }

@@ -38,12 +38,7 @@ func programs(t *testing.T) map[kind]string {
 	}
 	dir := t.TempDir()
 	source, packed := filepath.Join(dir, "source"), filepath.Join(dir, "source.tar")
-	main := filepath.Join("testdata", "program", "main.go")
-	text, err := os.ReadFile(main)
-	require.NoError(t, err)
-	room := filepath.Join(source, "upgradeprogram")
-	require.NoError(t, os.MkdirAll(room, 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(room, "main.go"), text, 0o600))
+	require.NoError(t, os.CopyFS(filepath.Join(source, "upgradeprogram"), os.DirFS(filepath.Join("testdata", "program"))))
 	does(t, "../..", "git", "archive", "--format=tar", "--output="+packed, commit)
 	does(t, source, "tar", "-xf", packed)
 	built := map[kind]string{older: filepath.Join(dir, "older"), newer: filepath.Join(dir, "newer")}

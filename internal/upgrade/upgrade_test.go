@@ -31,7 +31,7 @@ const (
 // each order has its effect once, and there is no dead letter. Half messages share records
 // where no old process runs, and nowhere else.
 func TestRollingUpgrade(t *testing.T) {
-	w := newWorld(t, programs(t))
+	w := newWorld(t, programs(t), "send")
 	w.migrate(older)
 	w.join(older, each)
 	w.openTap()
@@ -74,10 +74,10 @@ func TestTheProgramCompiles(t *testing.T) {
 	does(t, ".", "go", "build", "-o", filepath.Join(t.TempDir(), "program"), "./testdata/program")
 }
 
-// send has all callers send again.
+// send has all callers make their calls again.
 func (w *world) send() {
 	for _, p := range w.running {
-		p.tell("send")
+		p.tell(w.calls)
 	}
 }
 

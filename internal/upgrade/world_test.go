@@ -25,15 +25,17 @@ import (
 )
 
 const (
-	group    = "shop"   // of all processes
-	consumer = "ledger" // in all of them
-	patience = 5 * time.Minute
+	group       = "shop" // of all processes, in each of which there are:
+	consumer    = "ledger"
+	participant = "trip.pay"
+	patience    = 5 * time.Minute
 )
 
 // world is the servers and the processes.
 type world struct {
 	*testing.T
 	programs map[kind]string
+	calls    string // what the callers of a process are told to do: send, or sagas
 	stack    *stack.Stack
 	url      string // of the database
 	prefix   string
@@ -52,9 +54,9 @@ type world struct {
 
 // newWorld starts the servers, and makes the tables of the test: no key of theirs keeps an
 // effect from happening twice.
-func newWorld(t *testing.T, programs map[kind]string) *world {
+func newWorld(t *testing.T, programs map[kind]string, calls string) *world {
 	st := stacktest.Private(t)
-	w := &world{T: t, programs: programs, stack: st, url: stacktest.Database(t, st), prefix: stacktest.Prefix(t),
+	w := &world{T: t, programs: programs, calls: calls, stack: st, url: stacktest.Database(t, st), prefix: stacktest.Prefix(t),
 		temporal: stacktest.TemporalClient(t, st), started: map[kind]int{}, kills: map[kind]int{}, halves: map[string]bool{}}
 	var err error
 	w.db, err = gorm.Open(postgres.Open(w.url), &gorm.Config{Logger: gormlogger.Discard})
@@ -66,6 +68,9 @@ func newWorld(t *testing.T, programs map[kind]string) *world {
 	})
 	require.NoError(t, w.db.Exec("CREATE TABLE orders (id text NOT NULL, sender text NOT NULL)").Error)
 	require.NoError(t, w.db.Exec("CREATE TABLE effects (id text NOT NULL, sender text NOT NULL)").Error)
+	require.NoError(t, w.db.Exec("CREATE TABLE marks (key text NOT NULL, what text NOT NULL)").Error)
+	require.NoError(t, w.db.Exec(`CREATE TABLE trips (key text NOT NULL, saga integer NOT NULL, sender text NOT NULL,
+caller integer NOT NULL, refused boolean NOT NULL, ended text NOT NULL DEFAULT '')`).Error)
 	w.broker, err = broker.Open(t.Context(), broker.Options{URL: st.AMQPURL(), Prefix: w.prefix, Name: "upgrade"})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = w.broker.Close(context.Background()) })
@@ -110,16 +115,24 @@ func (w *world) run(k kind, n int) {
 	w.Helper()
 	w.join(k, n)
 	for _, p := range w.running[len(w.running)-n:] {
-		p.tell("send")
+		p.tell(w.calls)
 	}
 }
 
 // leave ends the processes of a kind, one after the other, while they send.
 func (w *world) leave(k kind) {
+	w.Helper()
+	w.leaveAnd(k, func(*process) {})
+}
+
+// leaveAnd also does something after each.
+func (w *world) leaveAnd(k kind, then func(*process)) {
+	w.Helper()
 	for _, p := range slices.Clone(w.running) {
 		if p.kind == k {
 			p.end()
 			w.gone(p)
+			then(p)
 		}
 	}
 }
@@ -246,8 +259,8 @@ func (w *world) busy() string {
 
 // left says which queues are not empty.
 func (w *world) left() (out []string, err error) {
-	queues := append(w.broker.HalfQueues(group), w.broker.ConsumerQueue(consumer), w.broker.DeadQueue(),
-		w.broker.OversizedQueue())
+	queues := append(w.broker.HalfQueues(group), w.broker.ConsumerQueue(consumer), w.broker.ConsumerQueue(participant),
+		w.broker.DeadQueue(), w.broker.OversizedQueue())
 	return brokertest.Left(w.Context(), w.broker, queues...)
 }
 

@@ -57,7 +57,7 @@ JSON: id, group, name, key, state, step, reason, workflow_id, run_id.`,
 							return err
 						}
 					}
-					in := sagaflow.Input{ID: workflows.SagaID(t.IDPrefix, s.group, s.name, s.key), Group: s.group, Prefix: a.Prefix,
+					in := sagaflow.Input{ID: workflows.SagaID(t.Prefix, s.group, s.name, s.key), Group: s.group, Prefix: a.Prefix,
 						Name: s.name,
 						Key:  s.key, Version: s.version, Data: data, Tokens: !t.Rolling}
 					if in.Data, err = t.Box.State(ctx, in.ID, data); err != nil {

@@ -80,14 +80,7 @@ func (c *Config) Temporal(ctx context.Context) (*server.Temporal, error) {
 			Remedy: "see that it runs, and check " + remedy}
 	}
 	return &server.Temporal{Client: dialled, Suggester: c.Suggester(), Address: o.HostPort, Namespace: o.Namespace,
-		Data: o.DataConverter, Prefix: c.Prefix, IDPrefix: idPrefix(c), Rolling: c.RollingUpgrade, Box: box}, nil
-}
-
-func idPrefix(c *Config) string {
-	if c.RollingUpgrade {
-		return ""
-	}
-	return c.Prefix
+		Data: o.DataConverter, Prefix: c.Prefix, Rolling: c.RollingUpgrade, Box: box}, nil
 }
 
 // WithTemporal connects, and runs f within the command's time limit.

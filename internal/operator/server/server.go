@@ -24,9 +24,6 @@ type Temporal struct {
 	text.Suggester
 	// prefix is that of the installation which is looked at.
 	Prefix string
-	// ids is the prefix in the IDs of the workflows that are started: none while
-	// processes of a version run that knows no other IDs.
-	IDPrefix string
 	// rolling says that processes of an older version still run.
 	Rolling bool
 	// Box opens what is encrypted, as far as it has the keys, and encrypts what is given to

@@ -50,7 +50,7 @@ func Launch(ctx context.Context, t *server.Temporal, s Start, prefix string) (St
 	tx := activities.Tx{ID: s.Message.ID, Form: activities.Registered, Handler: s.Handler,
 		Messages: []holdfast.Message{s.Message}}
 	got := Started{Tx: tx.ID, Group: s.Group, State: server.StateRunning,
-		WorkflowID: workflows.WorkflowID(t.IDPrefix, s.Group, tx.ID)}
+		WorkflowID: workflows.WorkflowID(t.Prefix, s.Group, tx.ID)}
 	options := txflow.StartOptions(prefix, s.Group, tx)
 	options.ID = got.WorkflowID
 	run, err := t.ExecuteWorkflow(ctx, options,

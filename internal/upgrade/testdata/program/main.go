@@ -5,6 +5,12 @@
 //	hang  every other caller stays in its next local transaction; "hanging" says that all do
 //	rest  its callers make no further call; "idle" says that none is in one
 //
+// and, with sagas instead of transactions, in their steps (sagas.go):
+//
+//	sagas       its callers start sagas, one after the other, and wait for their ends
+//	again NAME  it starts the last sagas of the process NAME again, ended or not; "did again NAME"
+//	            says that it knows how each has ended
+//
 // With the argument migrate it makes the tables, and ends.
 package main
 
@@ -15,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +62,9 @@ func run(ctx context.Context) error {
 		Handle: func(_ context.Context, tx *gorm.DB, m holdfast.Message) error {
 			return tx.Exec("INSERT INTO effects VALUES (?, ?)", m.ID, m.Key).Error
 		}})
+	s := &sender{w: w, name: name}
+	b := booker{sender: s}
+	b.register()
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
 	select {
@@ -63,11 +73,15 @@ func run(ctx context.Context) error {
 		return err
 	}
 	fmt.Println("ready")
-	s := &sender{w: w, name: name}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		switch in.Text() {
+		what, of, _ := strings.Cut(in.Text(), " ")
+		switch what {
 		case "send":
-			s.send()
+			s.call(s.one)
+		case "sagas":
+			s.call(b.one)
+		case "again":
+			go b.again(of)
 		case "hang":
 			s.hang.Store(true)
 		case "rest":
@@ -76,6 +90,7 @@ func run(ctx context.Context) error {
 			fmt.Println("idle")
 		}
 	}
+	s.ending.Store(true)
 	return w.Close()
 }
 
@@ -83,18 +98,20 @@ type sender struct {
 	w             *worker.Worker
 	name          string
 	hang, resting atomic.Bool
+	ending        atomic.Bool // what callers note is not written any more, and they may wait for nothing more
 	hanging       atomic.Int32
 	all           sync.WaitGroup
 }
 
-func (s *sender) send() {
+// call has the callers make one call after the other.
+func (s *sender) call(one func(caller int) error) {
 	s.resting.Store(false)
 	for i := range callers {
 		s.all.Go(func() {
 			for !s.resting.Load() {
-				if err := s.one(i); errors.Is(err, holdfast.ErrNotRunning) {
+				if err := one(i); errors.Is(err, holdfast.ErrNotRunning) {
 					return
-				} else if err != nil {
+				} else if err != nil && !s.ending.Load() {
 					tell(err)
 				}
 			}
@@ -112,16 +129,21 @@ func (s *sender) one(caller int) error {
 		if err := tx.Exec("INSERT INTO orders VALUES (?, ?)", m.ID, m.Key).Error; err != nil {
 			return err
 		}
-		if caller%2 == 0 && s.hang.Load() {
-			if s.hanging.Add(1) == callers/2 {
-				fmt.Println("hanging")
-			}
-			<-ctx.Done()
-			return ctx.Err()
-		}
-		return nil
+		return s.hangs(ctx, caller)
 	})
 	return err
+}
+
+// hangs hangs for every other caller, if it is to.
+func (s *sender) hangs(ctx context.Context, caller int) error {
+	if caller%2 != 0 || !s.hang.Load() {
+		return nil
+	}
+	if s.hanging.Add(1) == callers/2 {
+		fmt.Println("hanging")
+	}
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 // tell says what a caller was told: what others that are killed may bring about, or what is wrong.
