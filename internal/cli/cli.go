@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -105,7 +106,9 @@ wrong usage.`,
 		"holdfast)")
 	flags.DurationVar(&a.TimeoutFlag, "timeout", 0, "how long the command may take (default $HOLDFAST_TIMEOUT, or 30s; "+
 		"doctor: 10s; dead and saga, for several: 1h)")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.ReadFlags() }
+	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
+		return cmp.Or(frame.NoneEmpty(c, args), a.ReadFlags())
+	}
 	root.AddCommand(
 		console.New(a),
 		setup.NewConsumers(a),

@@ -382,6 +382,46 @@ func TestCompensateASagaThatHasCompleted(t *testing.T) {
 	require.Len(t, g.list(1), 1, "one saga, of two workflows")
 }
 
+// TestSagasThatChangedSinceTheyWereFound: between a list, the question at the terminal and the action,
+// a saga goes on; one that is not any more what was chosen is left as it is.
+func TestSagasThatChangedSinceTheyWereFound(t *testing.T) {
+	t.Parallel()
+	g := newTroupe(t)
+	ts := &server.Temporal{Client: g.c, Namespace: "default", Data: server.SearchAttributes, Prefix: g.prefix}
+	found := func(id string) sagas.Row {
+		r, err := sagas.Find(t.Context(), ts, id, "", g.prefix)
+		require.NoError(t, err)
+		return r
+	}
+	act := func(name string, r sagas.Row, states ...string) actions.Outcome {
+		of, _ := sagas.ActNamed(name)
+		b := &sagas.Batch{T: ts, Prefix: g.prefix, Act: of, States: states, Req: sagaflow.Request{Operator: "bob", Reason: "x"},
+			Crew: actions.Crew{Parallel: 1, Wait: patience, Answer: actions.AnswerLimit, Tick: func() {}}}
+		all, err := b.Run(t.Context(), []sagas.Row{r})
+		require.NoError(t, err)
+		return all[0]
+	}
+	g.set("do pay", holdfast.ClassPermanent, "no card")
+	id := g.begin("1", `{}`, "parked")
+	parked := found(id)
+	g.set("do pay", "", "")
+	g.one("retry", id)
+	g.stands(id, "completed")
+	o := act("compensate", parked, "parked")
+	require.Equal(t, actions.Outcome{ID: id, WorkflowID: id, Outcome: actions.Refused, State: "completed",
+		Detail: "it is completed meanwhile: it was left as it is"}, o)
+	o = act("compensate", parked) // it was named
+	require.Equal(t, []any{actions.Refused, "completed"}, []any{o.Outcome, o.State})
+	require.Contains(t, o.Detail, "completed meanwhile: repeat the command")
+
+	id = g.begin("2", `{"ask":1}`, "waiting")
+	waiting := found(id)
+	g.one("pause", id)
+	require.Equal(t, []any{actions.Refused, "paused"}, []any{act("compensate", waiting, "waiting").Outcome, g.show(id).State})
+	require.Equal(t, actions.Compensated, act("compensate", waiting, "waiting", "paused").Outcome)
+	require.Equal(t, []string{"undo create"}, slices.DeleteFunc(g.acts(), func(a string) bool { return !strings.HasPrefix(a, "undo") }))
+}
+
 func TestCompensateASagaThatWasTerminated(t *testing.T) {
 	t.Parallel()
 	g := newTroupe(t)
@@ -522,6 +562,11 @@ func TestASagaThatEndsMeanwhile(t *testing.T) {
 	require.Equal(t, []any{actions.Refused, "it is completed: nothing is left to pause"}, []any{all[0].Outcome, all[0].Detail})
 
 	b.Act, b.Wait = sagas.Acts[4], patience
+	all, err = b.Run(t.Context(), []sagas.Row{seen})
+	require.NoError(t, err)
+	require.Equal(t, []any{actions.Refused, id}, []any{all[0].Outcome, all[0].WorkflowID}, "who saw it wait did not mean one that went well")
+	seen, err = sagas.Find(t.Context(), ts, id, "", g.prefix)
+	require.NoError(t, err)
 	all, err = b.Run(t.Context(), []sagas.Row{seen, seen}) // two operators at once
 	require.NoError(t, err)
 	for _, o := range all {

@@ -27,7 +27,7 @@ func (d *Desk) Carry(ctx context.Context, o vouch.Order, who Who) (actions.Outco
 	wait := min(max(o.Wait, 0), vouch.MaxWait)
 	switch o.Kind {
 	case vouch.Saga:
-		b := &sagas.Batch{T: t, Prefix: d.c.Prefix, Crew: crew(), Req: *o.Saga}
+		b := &sagas.Batch{T: t, Prefix: d.c.Prefix, Crew: crew(), Req: *o.Saga, States: o.States}
 		b.Wait = wait
 		return d.carrySaga(ctx, t, o, who, b)
 	case vouch.Letter:

@@ -114,8 +114,12 @@ func listGroups(ctx context.Context, a *frame.App, t *server.Temporal, f deadlet
 	return cmp.Or(deadletters.PrintGroups(a.Out, by, groups, a.Now()), err)
 }
 
-// command is the command that lists one group of what the flags mean.
+// command is the command that lists one group of what the flags mean. Of those without a value
+// there is none: no flag means only them.
 func (d deadFlags) command(say text.Suggester, by, value string) string {
+	if value == "" {
+		return ""
+	}
 	switch by {
 	case "error":
 		d.errorText = value

@@ -125,7 +125,8 @@ func actOnSagas(ctx context.Context, a *frame.App, t *server.Temporal, act sagas
 		},
 		Run: func(ctx context.Context, rows []sagas.Row, tick func()) ([]actions.Outcome, error) {
 			if all, done := o.Through(ctx, len(rows), tick, func(i int) vouch.Order {
-				return vouch.Order{Kind: vouch.Saga, ID: rows[i].ID, Run: rows[i].RunID, Act: act.Name, Saga: &o.req}
+				return vouch.Order{Kind: vouch.Saga, ID: rows[i].ID, Run: rows[i].RunID, Act: act.Name, Saga: &o.req,
+					States: o.still(ids)}
 			}); done {
 				for i := range all {
 					if all[i].WorkflowID == rows[i].ID { // nobody has said in which workflow it is
@@ -134,10 +135,19 @@ func actOnSagas(ctx context.Context, a *frame.App, t *server.Temporal, act sagas
 				}
 				return all, nil
 			}
-			b := &sagas.Batch{T: t, Prefix: a.Prefix, Act: act, Req: o.req,
+			b := &sagas.Batch{T: t, Prefix: a.Prefix, Act: act, Req: o.req, States: o.still(ids),
 				Crew: actions.Crew{Parallel: o.Parallel, Wait: o.Wait, Answer: actions.AnswerLimit, Tick: tick}}
 			return b.Run(ctx, rows)
 		}}, ids)
+}
+
+// still are the states in which a saga is meant when its turn comes: those that the filters select.
+// Which is named is meant in any.
+func (o *sagaOrder) still(ids []string) []string {
+	if len(ids) > 0 {
+		return nil
+	}
+	return o.States
 }
 
 // listed returns those that the filters mean.

@@ -22,7 +22,7 @@ type Group struct {
 	Example string    `json:"example"`
 	Oldest  time.Time `json:"oldest"`
 	Newest  time.Time `json:"newest"`
-	// Command lists them.
+	// Command lists them; empty: no filter means only them.
 	Command string `json:"command"`
 
 	// Key tells them from all others: it is what they have in common, of errors as
@@ -113,9 +113,12 @@ func PrintGroups(w io.Writer, by string, groups []Group, now time.Time) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	text.Printf(w, "\nTo list them:\n")
+	head := "\nTo list them:\n"
 	for _, g := range groups {
-		text.Printf(w, "  %s\n", g.Command)
+		if g.Command != "" {
+			text.Printf(w, "%s  %s\n", head, g.Command)
+			head = ""
+		}
 	}
 	return nil
 }

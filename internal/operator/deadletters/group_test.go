@@ -27,6 +27,11 @@ func TestDeadLettersAreCounted(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, PrintGroups(&out, "error", groups[:1], now.Add(time.Minute)))
 	require.Equal(t, "COUNT  ERROR         AGE             EXAMPLE\n3      no order <n>  1m00s to 3h01m  dead/p/1\n\nTo list them:\n  list them\n", out.String())
+
+	groups[0].Command = "" // of letters without a topic, for example: no filter means them
+	out.Reset()
+	require.NoError(t, PrintGroups(&out, "error", groups[:1], now))
+	require.NotContains(t, out.String(), "To list them")
 }
 
 // TestAGroupIsNotAPartOfAnother: its Key means its own letters, however long the error is.

@@ -26,6 +26,9 @@ type Batch struct {
 	Prefix string
 	Act    Act
 	Req    sagaflow.Request
+	// States, unless empty, are those in which a saga is still meant: one that is in another by
+	// now is refused.
+	States []string
 
 	nobody map[string]bool // task queues that no process polls
 }
@@ -52,6 +55,17 @@ func (b *Batch) Run(ctx context.Context, rows []Row) ([]actions.Outcome, error) 
 
 // one does it to one saga, and says to which of its workflows.
 func (b *Batch) one(ctx context.Context, r Row) actions.Outcome {
+	if len(b.States) > 0 {
+		now, err := current(ctx, b.T, r)
+		switch {
+		case err != nil:
+			return actions.Outcome{Outcome: actions.Unsent, State: r.State, Detail: text.Of(err)}
+		case !slices.Contains(b.States, now.State):
+			return actions.Outcome{Outcome: actions.Refused, State: now.State, WorkflowID: now.WorkflowID,
+				Detail: "it is " + now.State + " meanwhile: it was left as it is"}
+		}
+		r = now
+	}
 	if r.Cohort != "" && !b.nobody[r.taskQueue] {
 		own, o := b.own(ctx, r)
 		if o != nil {
@@ -64,6 +78,24 @@ func (b *Batch) one(ctx context.Context, r Row) actions.Outcome {
 		o.WorkflowID = r.WorkflowID
 	}
 	return o
+}
+
+// current is how a saga stands that was found a while ago.
+func current(ctx context.Context, t *server.Temporal, r Row) (Row, error) {
+	if r.Cohort != "" {
+		return ownOr(ctx, t, r)
+	}
+	found, err := describeSagas(ctx, t, []string{r.ID})
+	if err != nil || len(found) == 0 {
+		return r, err
+	}
+	return found[0], nil
+}
+
+// completed says of a saga that ran when it was found what is not done to it any more.
+func completed(r Row) actions.Outcome {
+	return actions.Outcome{Outcome: actions.Refused, State: core.StateCompleted, WorkflowID: r.WorkflowID,
+		Detail: "it has completed meanwhile: repeat the command to undo it nevertheless"}
 }
 
 func (b *Batch) do(ctx context.Context, r Row) actions.Outcome {
@@ -115,6 +147,8 @@ func (b *Batch) ended(ctx context.Context, r Row) actions.Outcome {
 	case now[0].RunID == r.RunID && now[0].status == r.status:
 		return actions.Outcome{Outcome: actions.Unknown, State: r.State,
 			Detail: "Temporal says that its workflow runs, and that it does not: do it again"}
+	case now[0].State == core.StateCompleted && b.Act.Name == workflows.UpdateCompensate:
+		return completed(now[0])
 	}
 	return b.one(ctx, now[0])
 }
@@ -204,7 +238,7 @@ func judgeSaga(act Act, s sagaflow.Status) actions.Outcome {
 	switch s.State {
 	case core.StateCompensated:
 	case core.StateCompleted:
-		o.Outcome, o.Detail = actions.Refused, "it has completed meanwhile: repeat the command"
+		return completed(Row{})
 	case core.StateCompensationFailed:
 		o.Outcome, o.Detail = actions.Stuck, where
 	default:

@@ -188,6 +188,9 @@ func (b *Batch) own(ctx context.Context, r Row) (Row, *actions.Outcome) {
 		r = own
 		return no("it had completed before the workflow that it shared was ended from outside",
 			"repeat the command to undo it nevertheless")
+	case back && own.State == core.StateCompleted && r.State != core.StateCompleted:
+		o := completed(own)
+		return own, &o
 	}
 	return own, nil
 }

@@ -42,6 +42,8 @@ type Order struct {
 	ID  string `json:"id"`
 	Run string `json:"run"`
 	Act string `json:"act"`
+	// States, unless empty, are those in which a saga is still meant.
+	States []string `json:"states,omitempty"`
 	// Wait is how long to wait for what comes of it, in nanoseconds, MaxWait at most.
 	Wait time.Duration `json:"wait,omitempty"`
 	// What is asked for, by kind. The operator that it names does not count.
