@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -170,4 +171,60 @@ func TestEmptyBroker(t *testing.T) {
 	require.NoError(t, fresh.Recall(testContext(t), k.all))
 	require.NotEqual(t, -1, ready(t, fresh, fresh.ConsumerQueue("late")))
 	require.Equal(t, 2, k.news.sum(), "who comes back is no news")
+}
+
+// TestMarkThatHasExpired: a process that could not renew its mark for long, since PostgreSQL was away
+// or its machine was suspended, finds it gone, and does not say that RabbitMQ lost everything.
+func TestMarkThatHasExpired(t *testing.T) {
+	t.Parallel()
+	_, at := newEmptied(t)
+	var k keptConsumers
+	b := open(t, at, stacktest.Prefix(t), func(o *Options) { o.OnRemade = k.remade })
+	require.NoError(t, b.DeclareGroup(testContext(t), "g"))
+	require.NoError(t, b.Recall(testContext(t), nil))
+	mark := b.topo.MarkName()
+	require.NotEmpty(t, mark)
+	expire := func() {
+		conn, err := b.c.Consuming.Get(testContext(t))
+		require.NoError(t, err)
+		ch, err := conn.Channel()
+		require.NoError(t, err)
+		_, err = ch.QueueDelete(mark, false, false, false)
+		require.NoError(t, err)
+		require.NoError(t, ch.Close())
+		require.NoError(t, b.Recall(testContext(t), nil))
+		require.NotEqual(t, -1, ready(t, b, mark), "it is made again")
+	}
+	b.topo.MarkHolds = 0
+	expire()
+	require.Empty(t, k.tellings())
+	b.topo.MarkHolds = time.Hour
+	expire()
+	require.Len(t, k.tellings(), 1)
+	require.True(t, k.tellings()[0].Empty, "one that cannot have expired proves the loss")
+}
+
+// TestMarkIsRenewedWithoutADatabase: who cannot read which consumers there are makes what is missing of
+// those that it remembers, and renews its mark.
+func TestMarkIsRenewedWithoutADatabase(t *testing.T) {
+	t.Parallel()
+	_, at := newEmptied(t)
+	b := open(t, at, stacktest.Prefix(t), nil)
+	require.NoError(t, b.DeclareGroup(testContext(t), "g"))
+	require.NoError(t, b.Recall(testContext(t), []wire.Bound{{Name: "late", Topics: []string{"a"}}}))
+	b.board.LearnEvery, b.board.LearnPause = 10*time.Millisecond, time.Millisecond
+	conn, err := b.c.Consuming.Get(testContext(t))
+	require.NoError(t, err)
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	for _, q := range []string{b.topo.MarkName(), b.ConsumerQueue("late")} {
+		_, err = ch.QueueDelete(q, false, false, false)
+		require.NoError(t, err)
+	}
+	background(t, func(ctx context.Context) error {
+		return b.Learn(ctx, Learning{Load: func(context.Context) ([]wire.Bound, error) { return nil, errors.New("no database") }})
+	})
+	eventually(t, "both are there again", func() bool {
+		return ready(t, b, b.topo.MarkName()) != -1 && ready(t, b, b.ConsumerQueue("late")) != -1
+	})
 }

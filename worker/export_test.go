@@ -10,6 +10,9 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
+// NameOf is a host's name as an instance's may be.
+var NameOf = nameOf
+
 // BePatient makes cohorts wait for every local transaction, however slow the
 // machine is. Call it before Run.
 func (w *Worker) BePatient() { w.patience = time.Hour }

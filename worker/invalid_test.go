@@ -14,6 +14,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+	"github.com/holdfastmq/holdfast/keyring"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
@@ -31,10 +32,22 @@ func TestInvalidOptions(t *testing.T) {
 		"lane of a pattern":  {Group: group, AMQPURL: "amqp://h", Lanes: map[string]holdfast.Lane{"order.*": holdfast.Express}},
 		"unknown lane":       {Group: group, AMQPURL: "amqp://h", Lanes: map[string]holdfast.Lane{"order": "fast"}},
 		"schedule":           {Group: group, AMQPURL: "amqp://h", CheckBack: transactions.Schedule{Delays: []time.Duration{0}}},
+		"a typed nil":        {Group: group, AMQPURL: "amqp://h", Signer: (*keyring.Signer)(nil)},
+		"a nil keyring":      {Group: group, AMQPURL: "amqp://h", Keyring: (*keyring.File)(nil)},
 	} {
 		_, err := worker.New(o)
 		require.ErrorIs(t, err, holdfast.ErrInvalid, name)
 	}
+	_, err := worker.New(worker.Options{Group: group, AMQPURL: "amqp://h", Signer: (*keyring.Signer)(nil)})
+	require.ErrorContains(t, err, "Options.Signer is a nil *keyring.Signer: leave the field unset")
+}
+
+// TestNamesOfHosts: a host may be called as it likes; who gave no Instance is not to blame for it.
+func TestNamesOfHosts(t *testing.T) {
+	for host, want := range map[string]string{"web-1.example": "web-1.example", "Zürich host:1": "Z-rich-host-1", "": ""} {
+		require.Equal(t, want, worker.NameOf(host))
+	}
+	require.NoError(t, holdfast.ValidateName("instance", worker.NameOf(strings.Repeat("é", 300))))
 }
 
 // subscribed is a consumer of a pattern.

@@ -23,6 +23,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/addresses"
 	"github.com/holdfastmq/holdfast/internal/alerts"
+	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/keyring"
 )
@@ -214,7 +215,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Prefix, "holdfast")
 	if o.process = o.Instance + "-" + uuid.NewString()[:8]; o.Instance == "" {
 		host, _ := os.Hostname() // an empty host name is still unique
-		o.Instance = fmt.Sprintf("%s-%d%s", host, os.Getpid(), o.process)
+		o.Instance = fmt.Sprintf("%s-%d%s", nameOf(host), os.Getpid(), o.process)
 		o.process = o.Instance
 	}
 	o.Logger = orDiscard(o.Logger)
@@ -245,6 +246,17 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// nameOf is a host's name as an instance's may be: it is the system's, and may have any character.
+func nameOf(host string) string {
+	named := strings.Map(func(r rune) rune {
+		if holdfast.ValidateName("host", string(r)) != nil {
+			return '-'
+		}
+		return r
+	}, host)
+	return named[:min(len(named), holdfast.MaxName/2)]
+}
+
 var errNoAMQPURL = fmt.Errorf("%w: no RabbitMQ address: set Options.AMQPURL or AMQP_URL", holdfast.ErrInvalid)
 
 // validate checks o after withDefaults.
@@ -261,6 +273,16 @@ func (o Options) validate() error {
 		errs = append(errs, holdfast.ValidateName("group", o.Group))
 	}
 	errs = append(errs, holdfast.ValidateName("prefix", o.Prefix), holdfast.ValidateName("instance", o.Instance))
+	for _, of := range []struct {
+		name  string
+		value any
+	}{{"Temporal", o.Temporal}, {"Keyring", o.Keyring}, {"Signer", o.Signer}, {"Meter", o.Meter},
+		{"TracerProvider", o.TracerProvider}} {
+		if guard.TypedNil(of.value) {
+			errs = append(errs, fmt.Errorf("%w: Options.%s is a nil %T: leave the field unset where there is none",
+				holdfast.ErrInvalid, of.name, of.value))
+		}
+	}
 	if err := o.CheckBack.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("%w: %w", holdfast.ErrInvalid, err))
 	}

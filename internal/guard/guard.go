@@ -152,9 +152,13 @@ func nilError(err error) string {
 }
 
 // isNil reports whether err is a nil pointer of a type that is an error.
-func isNil(err error) bool {
-	v := reflect.ValueOf(err)
-	return v.Kind() == reflect.Pointer && v.IsNil()
+func isNil(err error) bool { return TypedNil(err) }
+
+// TypedNil reports whether v is a nil pointer of some type, which an interface that has it
+// does not equal nil for: its methods would panic.
+func TypedNil(v any) bool {
+	of := reflect.ValueOf(v)
+	return of.Kind() == reflect.Pointer && of.IsNil()
 }
 
 // nobodys is the type of an error that no other one is.

@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"internal/brief":     {},
 	"internal/stepend":   {""},
 	"keyring":            {""},
-	"internal/seal":      {"", "saga/core"},
+	"internal/seal":      {"", "internal/guard", "saga/core"},
 	"barrier":            {"", "internal/blame", "internal/fault", "internal/guard", "internal/stepend", "internal/brief", "internal/grants"},
 	"internal/grants":    {},
 	"broker": {"", "broker/internal/alerts", "broker/internal/consumer", "broker/internal/deadletters",

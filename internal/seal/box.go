@@ -27,7 +27,12 @@ type Box struct {
 }
 
 // New returns a Box; k may be nil.
-func New(k holdfast.Keyring, mode holdfast.Encryption) *Box { return &Box{keyring: k, mode: mode} }
+func New(k holdfast.Keyring, mode holdfast.Encryption) *Box {
+	if k != nil {
+		k = guarded{k}
+	}
+	return &Box{keyring: k, mode: mode}
+}
 
 // Seals reports whether what is new is sealed.
 func (b *Box) Seals() bool {

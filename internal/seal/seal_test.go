@@ -341,3 +341,29 @@ func (a *away) Open(ctx context.Context, key string, ciphertext, bound []byte) (
 	}
 	return a.File.Open(ctx, key, ciphertext, bound)
 }
+
+// brokenKeyring panics, whatever it is asked.
+type brokenKeyring struct{}
+
+func (brokenKeyring) Seal(context.Context, []byte, []byte) (string, []byte, error) { panic("no key") }
+
+func (brokenKeyring) Open(context.Context, string, []byte, []byte) ([]byte, error) { panic("no key") }
+
+func (brokenKeyring) Digest(context.Context, []byte) ([]byte, error) { panic("no key") }
+
+// TestABrokenKeyring: what the application's Keyring does wrong is an error of that one call, nobody's
+// fault but the keyring's.
+func TestABrokenKeyring(t *testing.T) {
+	sealed, err := box(t, holdfast.EncryptionOn).Message(t.Context(), message())
+	require.NoError(t, err)
+	b := seal.New(brokenKeyring{}, holdfast.EncryptionOn)
+	_, err = b.Message(t.Context(), message())
+	require.True(t, seal.Missing(err), err)
+	require.ErrorContains(t, err, "the keyring: ")
+	_, err = b.OpenOwn(t.Context(), sealed)
+	require.True(t, seal.Missing(err), err)
+	_, err = b.Key(t.Context(), "k")
+	require.NoError(t, err, "keys are not hashed")
+	_, err = b.HashingKeys(true).Key(t.Context(), "k")
+	require.True(t, seal.Missing(err), err)
+}

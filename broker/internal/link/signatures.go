@@ -1,6 +1,7 @@
 package link
 
 import (
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
+	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
 // Signatures signs what a process publishes, and checks what it reads. A nil one does
@@ -33,8 +35,30 @@ func NewSignatures(s holdfast.Signer, mode holdfast.Signing, names wire.Names, l
 	if mode == "" {
 		mode = holdfast.SigningOn
 	}
-	return &Signatures{signer: s, required: mode == holdfast.SigningRequired, names: names, log: log,
+	return &Signatures{signer: guarded{s}, required: mode == holdfast.SigningRequired, names: names, log: log,
 		status: wire.SigningStatus{Mode: mode}}
+}
+
+// guarded is the application's Signer: what it does wrong is an error of that one record.
+type guarded struct{ of holdfast.Signer }
+
+func (g guarded) Sign(data []byte) (key string, code []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("Options.Signer: %w", guard.Panicked(v))
+		}
+	}()
+	key, code, err = g.of.Sign(data)
+	return key, code, guard.Err(err)
+}
+
+func (g guarded) Check(key string, code, data []byte) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: Options.Signer: %w", holdfast.ErrForged, guard.Panicked(v))
+		}
+	}()
+	return guard.Err(g.of.Check(key, code, data))
 }
 
 // Sign signs a record for its place, if it is one that is signed.

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -99,21 +100,26 @@ func (s *Board) learnNow(ctx context.Context, o Learning) error {
 }
 
 // look takes over what others have kept, and forgets what they have forgotten; then
-// it makes what is missing.
+// it makes what is missing, also of what it remembers itself while nothing can be read.
 func (s *Board) look(ctx context.Context, o Learning) error {
-	if o.Load != nil {
-		kept, err := o.Load(ctx)
-		if err != nil {
-			return err
-		}
-		names := map[string]bool{}
-		for _, c := range kept {
-			names[c.Name] = true
-		}
-		s.memory.Note(time.Now(), kept...)
-		s.memory.Forget(func(name string) bool { return names[name] })
+	return errors.Join(s.recall(ctx, o), s.topo.CheckRemembered(ctx))
+}
+
+func (s *Board) recall(ctx context.Context, o Learning) error {
+	if o.Load == nil {
+		return nil
 	}
-	return s.topo.CheckRemembered(ctx)
+	kept, err := o.Load(ctx)
+	if err != nil {
+		return err
+	}
+	names := map[string]bool{}
+	for _, c := range kept {
+		names[c.Name] = true
+	}
+	s.memory.Note(time.Now(), kept...)
+	s.memory.Forget(func(name string) bool { return names[name] })
+	return nil
 }
 
 // boundOf joins what several processes say of the same consumer: during an upgrade

@@ -173,7 +173,7 @@ func (r *remaking) failed(err error) {
 // has lost nothing, so that others' queues need no look.
 func (r *remaking) look(ctx context.Context, others bool) (err error) {
 	t := r.t
-	mark := t.markName()
+	mark := t.provenMark()
 	if mark != "" {
 		lost, err := t.Missing(ctx, r.conn, []string{mark})
 		if err != nil {
@@ -254,7 +254,22 @@ func few(errs []error) error {
 // markExpires is how long a process's mark stays when nobody renews it.
 const markExpires = time.Hour
 
-func (t *Maker) markName() string {
+// markHolds is how long after it was renewed a mark that is missing proves a loss: it would not have
+// expired. A process that was suspended, or could not look for long, does not know.
+const markHolds = markExpires - 10*time.Minute
+
+// provenMark is the name of a mark that has not expired; "": there is none.
+func (t *Maker) provenMark() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Now().Round(0).Sub(t.marked) > t.MarkHolds { // by the wall clock: a suspended machine's other one stands still
+		return ""
+	}
+	return t.mark
+}
+
+// MarkName is the name of this process's mark; "": it has none.
+func (t *Maker) MarkName() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.mark
@@ -262,7 +277,7 @@ func (t *Maker) markName() string {
 
 // leaveMark is setMark for who has none yet.
 func (t *Maker) leaveMark(ctx context.Context) error {
-	if t.markName() != "" {
+	if t.MarkName() != "" {
 		return nil
 	}
 	ctx, cancel := t.c.Timeout(ctx)
@@ -285,6 +300,7 @@ func (t *Maker) setMark(ctx context.Context, conn *amqp.Connection) error {
 		return nil
 	}
 	name := t.c.StatusExchange() + ".mark." + t.o.Process
+	began := time.Now().Round(0)
 	args := amqp.Table{"x-queue-type": "classic", "x-expires": markExpires.Milliseconds()}
 	err := t.run(ctx, conn, Briefly(queueStep(name, args)))
 	if cutOff(ctx, conn) {
@@ -296,7 +312,7 @@ func (t *Maker) setMark(ctx context.Context, conn *amqp.Connection) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.mark = name
+	t.mark, t.marked = name, began
 	return nil
 }
 

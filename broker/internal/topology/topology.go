@@ -47,6 +47,7 @@ type Maker struct {
 
 	unprotected map[string]bool   // queues that were made without what protects them
 	mark        string            // the name of this process's mark, "" if it has none
+	marked      time.Time         // when it was made or renewed, by the wall clock
 	losses      map[string]uint64 // how often each queue was found missing
 	stale       map[string]bool   // consumers that were told not to be made again
 	sought      time.Time         // when a returned message last had queues looked for
@@ -54,6 +55,7 @@ type Maker struct {
 	Ledger    *Ledger       // what is known to be there
 	late      time.Duration // declareTimeout
 	HeldFor   time.Duration // the constant; tests change it
+	MarkHolds time.Duration // the constant; tests change it
 	Written   atomic.Uint64 // declarations
 	remaking  chan struct{} // a token: one remake at a time
 	repairing chan struct{} // a token: one repair at a time
@@ -70,7 +72,8 @@ func New(c *link.Client, m *Memory, o Options) *Maker {
 	t := &Maker{c: c, memory: m, o: o, groups: map[string]bool{}, consumers: map[string]wire.Bindings{},
 		delays: map[time.Duration]bool{}, replies: map[string]bool{}, held: map[string]bool{},
 		stale: map[string]bool{}, unprotected: map[string]bool{}, losses: map[string]uint64{}, Ledger: newLedger(),
-		late: declareTimeout, HeldFor: heldFor, remaking: make(chan struct{}, 1), repairing: make(chan struct{}, 1)}
+		late: declareTimeout, HeldFor: heldFor, MarkHolds: markHolds, remaking: make(chan struct{}, 1),
+		repairing: make(chan struct{}, 1)}
 	t.remaking <- struct{}{}
 	t.repairing <- struct{}{}
 	return t
