@@ -36,7 +36,8 @@ func TestDoctorFindsPolicies(t *testing.T) {
 	shared := stacktest.Shared(t)
 	stacktest.RabbitMQ(t, shared, "rabbitmqctl", "eval", `application:load(rabbitmq_management),
 application:set_env(rabbitmq_management, tcp_config, [{port, `+port+`}, {ip, "127.0.0.1"}]),
-rabbit_policy:parse_set(<<"/">>, <<"tidy-`+q.prefix+`">>, <<"^`+q.prefix+`">>, <<"{\"message-ttl\":86400000}">>, <<"0">>, <<"queues">>, <<"test">>).`)
+rabbit_policy:parse_set(<<"/">>, <<"tidy-`+q.prefix+`">>, <<"^`+q.prefix+`">>, <<"{\"message-ttl\":86400000}">>, <<"0">>, <<"queues">>, <<"test">>),
+rabbit_policy:parse_set(<<"/">>, <<"astray-`+q.prefix+`">>, <<"^`+q.prefix+`">>, <<"{\"alternate-exchange\":\"catch.all\"}">>, <<"0">>, <<"exchanges">>, <<"test">>).`)
 	t.Cleanup(func() { stacktest.RabbitMQ(t, shared, "rabbitmq-plugins", "disable", "rabbitmq_management") })
 	stacktest.RabbitMQ(t, shared, "rabbitmq-plugins", "enable", "rabbitmq_management")
 
@@ -51,6 +52,8 @@ rabbit_policy:parse_set(<<"/">>, <<"tidy-`+q.prefix+`">>, <<"^`+q.prefix+`">>, <
 	require.Equal(t, frame.ExitError, r.status, r.out)
 	require.Contains(t, r.out, q.prefix+".dead.expired: policy tidy-"+q.prefix+" has message-ttl 24h0m0s: what left the queue of dead letters is LOST")
 	require.Contains(t, r.out, "half messages that are undecided")
+	require.Regexp(t, q.prefix+`.half.*: policy astray-`+q.prefix+` has alternate-exchange "catch.all": what no queue takes goes there`, r.out)
+	require.NotRegexp(t, `(^|, |\s)`+q.prefix+`\.retry(,|:).*alternate-exchange`, r.out, "it has one of its own")
 }
 
 // A pooler is seen, and whether a process with the same URL can work through it; the

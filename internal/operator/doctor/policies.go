@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -65,6 +66,9 @@ func examinePolicies(ctx context.Context, c *reach.Config, f *Findings, b *broke
 		f.add(r.level, check, r.remedy, "%s%s: %s", strings.Join(names, ", "), more, r.detail)
 	}
 	f.fullQueues(queues, c.Prefix)
+	if err == nil {
+		f.alternates(ctx, m, c.Prefix)
+	}
 	if untold > 0 {
 		f.add(text.LevelWarning, check, "run doctor again in some seconds; if it stays so, RabbitMQ's statistics are off: "+
 			"look at `rabbitmqctl list_policies` yourself",
@@ -78,6 +82,39 @@ func examinePolicies(ctx context.Context, c *reach.Config, f *Findings, b *broke
 			"%s: made by an older version, what a policy takes out of there is lost", strings.Join(lacking, ", "))
 	}
 	return queues
+}
+
+// alternates looks for policies that give exchanges an alternate exchange: what no queue takes goes
+// there, and does not come back to who published it.
+func (f *Findings) alternates(ctx context.Context, m processes.Management, prefix string) {
+	const check = "policies"
+	exchanges, err := m.Exchanges(ctx, prefix)
+	by := map[string][]string{} // the exchanges that have a policy and no argument of their own
+	for _, e := range exchanges {
+		if _, own := e.Arguments["alternate-exchange"]; e.Policy != "" && !own {
+			by[e.Policy] = append(by[e.Policy], e.Name)
+		}
+	}
+	if err == nil && len(by) == 0 {
+		return
+	}
+	var said map[string]processes.Definition
+	if err == nil {
+		said, err = m.Policies(ctx)
+	}
+	if err != nil {
+		f.add(text.LevelWarning, check, "give the user of the management API the tag policymaker, or look at `rabbitmqctl "+
+			"list_policies` yourself", "whether a policy gives exchanges an alternate-exchange is unknown: %s", text.Of(err))
+		return
+	}
+	for _, policy := range slices.Sorted(maps.Keys(by)) {
+		if to, has := said[policy]["alternate-exchange"]; has {
+			f.add(text.LevelProblem, check, "change policy "+policy+" so that it does not apply to exchanges that begin with "+
+				prefix+".", "%s: policy %s has alternate-exchange %q: what no queue takes goes there and counts as delivered: "+
+				"committed messages without a consumer, and half messages and replies whose queue is missing",
+				text.Join(by[policy]), policy, fmt.Sprint(to))
+		}
+	}
 }
 
 // risk is something that a policy would do.

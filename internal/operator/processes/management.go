@@ -170,6 +170,44 @@ func (m Management) Queues(ctx context.Context, prefix string) (out []ManagedQue
 	return out, nil
 }
 
+// ManagedExchange is an exchange as the API describes it.
+type ManagedExchange struct {
+	Name      string         `json:"name"`
+	Policy    string         `json:"policy"`
+	Arguments map[string]any `json:"arguments"`
+}
+
+// Exchanges are those whose names begin with the prefix.
+func (m Management) Exchanges(ctx context.Context, prefix string) ([]ManagedExchange, error) {
+	ctx, cancel := context.WithTimeout(ctx, managementTimeout)
+	defer cancel()
+	var all []ManagedExchange
+	query := url.Values{"columns": {"name,policy,arguments"}}
+	if err := m.get(ctx, "/api/exchanges/"+url.PathEscape(m.vhost), query, &all); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(e ManagedExchange) bool { return !strings.HasPrefix(e.Name, prefix+".") }), nil
+}
+
+// Policies are what each policy says, by its name. A user with the tag monitoring alone may not see
+// them.
+func (m Management) Policies(ctx context.Context) (map[string]Definition, error) {
+	ctx, cancel := context.WithTimeout(ctx, managementTimeout)
+	defer cancel()
+	var all []struct {
+		Name       string     `json:"name"`
+		Definition Definition `json:"definition"`
+	}
+	if err := m.get(ctx, "/api/policies/"+url.PathEscape(m.vhost), nil, &all); err != nil {
+		return nil, err
+	}
+	said := map[string]Definition{}
+	for _, p := range all {
+		said[p.Name] = p.Definition
+	}
+	return said, nil
+}
+
 // Binding leads from an exchange, the source, to a queue or another exchange.
 type Binding struct {
 	Source          string `json:"source"`
