@@ -35,7 +35,13 @@ func (b *Broker) PublishCompensated(ctx context.Context, d holdfast.DeadLetter) 
 		ps = append(ps, link.Publication{Exchange: b.QueuesExchange(), Key: d.Queue, Mandatory: b.c.Rolling,
 			Old: b.c.Rolling, Msg: msg})
 	}
-	if err := errors.Join(b.c.Pub.All(ctx, ps, fault.NotifyBeforeConfirm)...); err != nil {
+	errs := b.c.Pub.All(ctx, ps, fault.NotifyBeforeConfirm)
+	for i, err := range errs {
+		if errors.Is(err, holdfast.ErrUnroutable) { // the consumer's queue is gone
+			errs[i] = nil
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("compensation notice for %s: %w", d.ID, err)
 	}
 	return nil

@@ -12,7 +12,18 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
+
+// TestNoticeToAConsumerThatIsGone: in a rolling upgrade, too, that nobody listens is no error.
+func TestNoticeToAConsumerThatIsGone(t *testing.T) {
+	t.Parallel()
+	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), func(o *Options) { o.RollingUpgrade = true })
+	ctx := testContext(t)
+	require.NoError(t, b.DeclareGroup(ctx, "g"))
+	require.NoError(t, b.PublishCompensated(ctx, holdfast.DeadLetter{ID: "tx-1", TxID: "tx-1", Group: "g", Queue: b.ConsumerQueue("nobody"),
+		Message: holdfast.Message{ID: "tx-1", Topic: "order.placed", Body: []byte("x")}}))
+}
 
 func TestCompensationNotice(t *testing.T) {
 	b, ctx := deadQueueOf(t)

@@ -164,13 +164,7 @@ func (c *Consumer) bury(w *Work) {
 	if wire.Refused(d) != nil {
 		x.Policy = holdfast.Policy{} // it waits for an operator: nothing is done because of it
 	}
-	err := c.Client.PublishDead(c.Handlers, wire.EncodeDead(d, x))
-	if link.Hopeless(err) {
-		x.Reason = fmt.Sprintf("%s; RabbitMQ does not take its properties and headers, which are left out: %v",
-			x.Reason, err)
-		err = c.Client.PublishDead(c.Handlers, wire.EncodeBare(d, x))
-	}
-	if err != nil {
+	if err := c.Client.Bury(c.Handlers, d, x); err != nil {
 		c.unpublished(w, "a dead letter", err)
 		return
 	}

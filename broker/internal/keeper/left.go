@@ -53,7 +53,7 @@ func (k *keeper) storeAgain(ctx context.Context) {
 					Msg: wire.Again(d)}
 				err := k.Client.Pub.One(timed, &p, "")
 				if link.Hopeless(err) {
-					err = k.Client.PublishDead(timed, wire.EncodeDeath(d, k.queue, "", 0, err, time.Now()))
+					err = k.Client.Bury(timed, d, wire.DeathOf(k.queue, "", 0, err, time.Now()))
 				}
 				cancel()
 				if err == nil {

@@ -354,7 +354,7 @@ func (k *keeper) handOver(ctx context.Context, records []*amqp.Delivery) (errs [
 
 // giveUp makes a dead letter of a record that was to be handed over.
 func (k *keeper) giveUp(ctx context.Context, d *amqp.Delivery, why error) error {
-	if err := k.Client.PublishDead(ctx, wire.EncodeDeath(d, k.queue, "", 1, why, time.Now())); err != nil {
+	if err := k.Client.Bury(ctx, d, wire.DeathOf(k.queue, "", 1, why, time.Now())); err != nil {
 		return err
 	}
 	return errBuried
@@ -389,15 +389,18 @@ func (k *keeper) bury(ctx context.Context, bad <-chan badRecord, results chan<- 
 		case <-ctx.Done():
 			return
 		case r := <-bad:
-			msg := wire.EncodeHandled(k.queue, "", r.d.MessageId, wire.CopyOfLetter(r.d.Headers),
-				wire.Number(r.d.Headers[wire.HeaderRedelivery]))
+			store := func() error {
+				return k.Client.PublishDead(ctx, wire.EncodeHandled(k.queue, "", r.d.MessageId, wire.CopyOfLetter(r.d.Headers),
+					wire.Number(r.d.Headers[wire.HeaderRedelivery])))
+			}
 			if r.err != nil {
 				k.logMalformed(r.d, r.err)
-				msg = wire.EncodeDeath(r.d, k.queue, "", 1, r.err, time.Now())
+				death := wire.DeathOf(k.queue, "", 1, r.err, time.Now())
+				store = func() error { return k.Client.Bury(ctx, r.d, death) }
 			}
 			pause := link.NewBackoff()
 			for {
-				err := k.Client.PublishDead(ctx, msg)
+				err := store()
 				if err == nil {
 					if r.err != nil {
 						results <- handedOver{tag: r.d.DeliveryTag}

@@ -60,6 +60,17 @@ func (c *Client) PublishDead(ctx context.Context, msg amqp.Publishing) error {
 	return nil
 }
 
+// Bury stores the dead letter of a delivery, and returns once it is confirmed. What RabbitMQ does
+// not take of the delivery is left out.
+func (c *Client) Bury(ctx context.Context, d *amqp.Delivery, x wire.Death) error {
+	err := c.PublishDead(ctx, wire.EncodeDead(d, x))
+	if !Hopeless(err) {
+		return err
+	}
+	x.Reason = fmt.Sprintf("%s; RabbitMQ does not take its properties and headers, which are left out: %v", x.Reason, err)
+	return c.PublishDead(ctx, wire.EncodeBare(d, x))
+}
+
 // PublishHandled stores a handled record and returns once it is confirmed.
 func (c *Client) PublishHandled(ctx context.Context, msg amqp.Publishing) error {
 	ctx, cancel := c.Timeout(ctx)

@@ -110,14 +110,15 @@ func (r *Refusals) Record(m *Publication, why string, err error) {
 		r.Records = append(r.Records, wire.RefusedRecord{Message: m.Msg.MessageId, To: to, Since: now})
 		i = len(r.Records) - 1
 	}
+	reason := wire.Clip(strings.ToValidUTF8(err.Error(), "?"), wire.MaxReason)
 	x := &r.Records[i]
-	x.Why, x.Reason, x.Last = why, wire.Clip(strings.ToValidUTF8(err.Error(), "?"), wire.MaxReason), now
+	x.Why, x.Reason, x.Last = why, reason, now
 	x.Count++
 	r.mu.Unlock()
 	if first {
 		r.log.Warn("a record is refused", "message", m.Msg.MessageId, "to", to, "error", err)
 	}
-	r.tell(Refusal{Why: why, Message: m.Msg.MessageId, To: to, Reason: x.Reason, First: first})
+	r.tell(Refusal{Why: why, Message: m.Msg.MessageId, To: to, Reason: reason, First: first})
 }
 
 // Queue notes that a queue refused m; consumer is whose it is, if it is one's.

@@ -206,7 +206,7 @@ func (r *replyTaker) putBack(d *amqp.Delivery) {
 func (r *replyTaker) bury(gone context.Context, d *amqp.Delivery, queue string, cause error) {
 	r.log.Warn("what is no reply to a saga goes to the dead letters", "queue", queue, "message", d.MessageId, "error",
 		cause)
-	if err := r.s.c.PublishDead(r.Calls, wire.EncodeDeath(d, queue, "", 1, cause, time.Now())); err != nil {
+	if err := r.s.c.Bury(r.Calls, d, wire.DeathOf(queue, "", 1, cause, time.Now())); err != nil {
 		r.log.Error("a dead letter could not be stored; the message will be delivered again", "message", d.MessageId,
 			"error", err)
 		link.Sleep(gone, link.UnpublishedPause)
