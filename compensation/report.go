@@ -30,7 +30,13 @@ type Result struct {
 	err error
 }
 
-func failed(name string, err error) Result { return Result{Name: name, Error: err.Error(), err: err} }
+func failed(name string, err error) Result {
+	said := err.Error()
+	if said == "" {
+		said = fmt.Sprintf("an error of type %T without text", err)
+	}
+	return Result{Name: name, Error: said, err: err}
+}
 
 // Failed returns those that failed, and are still on the stack.
 func (r Report) Failed() []Result {

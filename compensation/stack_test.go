@@ -256,3 +256,15 @@ func TestActivityThatPanics(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"hotel once", "hotel once"}, d.calls[len(d.calls)-2:])
 }
+
+// TestAnErrorWithoutText: what failed without a word has failed, and is still to be undone.
+func TestAnErrorWithoutText(t *testing.T) {
+	err := run(t, func(ctx workflow.Context) error {
+		var s compensation.Stack
+		s.Push("refund", func(workflow.Context) error { return errors.New("") })
+		err := s.Run(ctx)
+		require.Equal(t, 1, s.Len())
+		return err
+	})
+	require.ErrorContains(t, err, "compensate: refund")
+}

@@ -95,6 +95,9 @@ func retryNow(ctx context.Context, a *frame.App, f retryNowFlags) error {
 	for _, u := range s.Unknown {
 		text.Printf(a.Err, "Unknown: %s\n", u)
 	}
+	if u := s.Unlooked(); u != "" {
+		text.Printf(a.Err, "%s: run it again once these have been tried.\n", u)
+	}
 	gone, err := 0, error(nil)
 	if !f.dryRun {
 		gone, err = waits.CarryOut(ctx, &a.Config, nudges)

@@ -165,3 +165,16 @@ func TestLook(t *testing.T) {
 	require.Equal(t, "mailer", seen.Consumers[0].Name, "the worst come first")
 	require.Contains(t, strings.Join(seen.Unknown, "\n"), "management API")
 }
+
+// TestWhoRemembers: a process that remembers a binding would make it again.
+func TestWhoRemembers(t *testing.T) {
+	t.Parallel()
+	answers := []broker.ProcessStatus{
+		{Instance: "a", Remembers: []broker.Bound{{Name: "mail", Topics: []string{"mail.due"}}}},
+		{Instance: "b", Remembers: []broker.Bound{{Name: "mail", Topics: []string{"mail.due", "mail.old"}}}},
+		{Instance: "c", Remembers: []broker.Bound{{Name: "stock", Topics: []string{"mail.old"}}}},
+	}
+	require.Equal(t, []string{"a", "b"}, remembering(answers, "mail", ""))
+	require.Equal(t, []string{"b"}, remembering(answers, "mail", "mail.old"))
+	require.Empty(t, remembering(answers, "mail", "mail.new"))
+}

@@ -144,13 +144,7 @@ func removable(ctx context.Context, c *reach.Config, b *broker.Broker, name stri
 		return text.WithRemedy(fmt.Errorf("consumer %s runs in %s", name, text.ProcessCount(n)),
 			"stop its processes first; `holdfast consumers pause` has them take no message")
 	}
-	var remember []string
-	for _, p := range answers {
-		if slices.ContainsFunc(p.Remembers, func(k broker.Bound) bool { return k.Name == name }) {
-			remember = append(remember, text.OrDash(p.Instance))
-		}
-	}
-	if len(remember) > 0 {
+	if remember := remembering(answers, name, ""); len(remember) > 0 {
 		return text.WithRemedy(fmt.Errorf("%s would make the queues of %s again: they remember it", text.Few(remember), name),
 			"run %s in the database of each group, and try again some minutes later; a process without a database "+
 				"forgets it when it is started anew",
@@ -172,6 +166,19 @@ func removable(ctx context.Context, c *reach.Config, b *broker.Broker, name stri
 			name), "start a process of it that handles them, or, to lose them, add --purge %d", waiting)
 	}
 	return nil
+}
+
+// remembering are the processes that remember a consumer, and that it listens to topic, if that is
+// not empty: they make again what is missing of it.
+func remembering(answers []broker.ProcessStatus, name, topic string) (who []string) {
+	for _, p := range answers {
+		if slices.ContainsFunc(p.Remembers, func(k broker.Bound) bool {
+			return k.Name == name && (topic == "" || slices.Contains(k.Topics, topic))
+		}) {
+			who = append(who, text.OrDash(p.Instance))
+		}
+	}
+	return who
 }
 
 // unbinding says in a pause's reason that it is for the end of a binding.
@@ -196,6 +203,11 @@ func Unbind(ctx context.Context, c *reach.Config, o Order, topic string) error {
 					o.Name, topic), "deploy a version that does not listen to it first; it listens to %s",
 					strings.Join(s.Topics, ", ")))
 			}
+		}
+		if by := remembering(answers, o.Name, topic); len(by) > 0 {
+			return untouched(text.WithRemedy(fmt.Errorf("%s would bind %s to %s again: they remember it", text.Few(by), o.Name,
+				topic), "start a process of %s that does not listen to it: they learn that within minutes; or, if it is gone on "+
+				"purpose, %s in the database of each group", o.Name, c.Suggester().Code("consumers forget", o.Name)))
 		}
 		if err := processes.MaySign(ctx, b, "nothing was unbound"); err != nil {
 			return untouched(err)

@@ -66,10 +66,7 @@ func (s *Survey) lookSagas(ctx context.Context, rows []sagas.Row) {
 		case s.groups[r.Group].gone(s.unasked):
 			continue
 		case r.State == core.StatePaused:
-			w := s.of(WaitSaga, "an operator who resumes it")
-			w.Remedy = s.Code("saga list", "", "--state", "paused") + " lists them; " + s.Code("saga resume", r.ID,
-				text.WithReason()...) + " lets one go on"
-			w.Note(r.ID, r.Started, time.Time{})
+			s.notePaused(r)
 		case r.State == core.StateNoWorker:
 			w := s.of(WaitSaga, fmt.Sprintf("a worker of group %s that has its version", r.Group))
 			w.Missing, w.Remedy = true, "start a process of the group that registers its version: "+s.Code("saga show",
@@ -85,6 +82,16 @@ func (s *Survey) lookSagas(ctx context.Context, rows []sagas.Row) {
 		}
 	}
 	s.askSagas(ctx, spread(asking, s.Asks), len(asking))
+	for _, w := range s.all { // of the others nothing is known
+		w.AtLeast = w.AtLeast || w.Kind == WaitSaga && len(rows) >= sagasListed
+	}
+}
+
+func (s *Survey) notePaused(r sagas.Row) {
+	w := s.of(WaitSaga, "an operator who resumes it")
+	w.Remedy = s.Code("saga list", "", "--state", "paused") + " lists them; " + s.Code("saga resume", r.ID,
+		text.WithReason()...) + " lets one go on"
+	w.Note(r.ID, r.Started, time.Time{})
 }
 
 // spread picks n sagas, the oldest of each group and name in turn.
@@ -113,6 +120,7 @@ func spread(rows []sagas.Row, n int) (out []sagas.Row) {
 
 // askSagas asks sagas what they wait for; all is how many there are of these.
 func (s *Survey) askSagas(ctx context.Context, rows []sagas.Row, all int) {
+	s.unlooked += all - len(rows)
 	var mu sync.Mutex
 	silent := 0
 	var first error
@@ -147,6 +155,10 @@ func (s *Survey) askSagas(ctx context.Context, rows []sagas.Row, all int) {
 
 // noteSaga notes what a saga waits for; more says that others were not asked.
 func (s *Survey) noteSaga(r sagas.Row, status sagaflow.Status, more bool) {
+	if status.Core.Paused { // since it was listed; what is tried again by hand would end the pause
+		s.notePaused(r)
+		return
+	}
 	for _, name := range text.SortedKeys(status.Core.Steps) {
 		at, step := status.Core.Steps[name], status.Plan.Find(name)
 		if step == nil {

@@ -45,7 +45,10 @@ func (s *Survey) lookTransactions(ctx context.Context) {
 	asked, told := s.worthAsking(rows)
 	for _, r := range told {
 		s.noteTransaction(r, txflow.MemberStatus{ID: r.Tx, State: workflows.State(r.State), Topics: r.Topics}, more)
-		s.guessed = s.guessed || r.State == string(workflows.Parked)
+		if r.State == string(workflows.Parked) {
+			s.guessed = true
+			s.unlooked++
+		}
 	}
 	var mu sync.Mutex
 	var asking errgroup.Group

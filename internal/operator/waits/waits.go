@@ -6,6 +6,7 @@ package waits
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -104,11 +105,13 @@ type Survey struct {
 	Asks    int  // workflows that are asked at most
 	whole   bool // also what doctor's other parts tell
 	answers []broker.ProcessStatus
-	unasked error            // why the processes are not known
-	guessed bool             // parked transactions were not all asked why they are
-	Server  *server.Temporal // nil: not reached
-	Broker  *broker.Broker   // nil: not reached
-	groups  map[string]*groupSight
+	unasked error // why the processes are not known
+	guessed bool  // parked transactions were not all asked why they are
+	// unlooked counts the workflows that were not asked, since there are more than Asks.
+	unlooked int
+	Server   *server.Temporal // nil: not reached
+	Broker   *broker.Broker   // nil: not reached
+	groups   map[string]*groupSight
 	// uncalled are the participants that nothing waits for and that nobody runs.
 	Uncalled []*Wait
 	// nudging has nudges gathered: what has those who wait for a timer go on at once,
@@ -118,6 +121,15 @@ type Survey struct {
 	Nudges  []Nudge
 	// unknown is what could not be looked at, in words.
 	Unknown []string
+}
+
+// Unlooked says how many workflows may wait for something that was not looked at; empty: none.
+func (s *Survey) Unlooked() string {
+	if s.unlooked == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s were not asked what they wait for, since there are more than %d",
+		text.Plural(s.unlooked, "workflow"), s.Asks)
 }
 
 // groupSight is what is seen of a producer group.

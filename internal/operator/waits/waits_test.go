@@ -116,6 +116,37 @@ func TestWhatSagasWaitFor(t *testing.T) {
 	}
 }
 
+// TestPausedSinceItWasListed: what a pause holds is not tried again by hand, which would end it.
+func TestPausedSinceItWasListed(t *testing.T) {
+	s := looking()
+	plan := core.Plan{Name: "travel", Steps: []core.Step{{Name: "pay", Kind: core.Local}}}
+	status := sagaflow.Status{Plan: plan, Core: core.State{Phase: core.Backwards, Paused: true,
+		Steps: map[string]*core.StepState{"pay": {Status: core.Reundoing, Began: lookedAt, Next: lookedAt}}}}
+	s.noteSaga(sagas.Row{ID: "1", WorkflowID: "saga/g/travel/1", Name: "travel"}, status, false)
+	require.Empty(t, s.Nudges)
+	require.Equal(t, "an operator who resumes it", s.Sorted()[0].For)
+}
+
+// TestMoreThanAreLookedAt: counts of what was cut off say so, and whoever tries again by hand is told
+// that some are left.
+func TestMoreThanAreLookedAt(t *testing.T) {
+	s := looking()
+	s.Asks = 10
+	s.groups = map[string]*groupSight{"here": {polling: server.Polling{Fresh: 1}, answering: true}}
+	rows := make([]sagas.Row, sagasListed)
+	for i := range rows {
+		rows[i] = sagas.Row{ID: fmt.Sprint(i), Group: "here", State: core.StateParked, Started: lookedAt}
+	}
+	s.lookSagas(t.Context(), rows[1:])
+	require.False(t, s.Sorted()[0].AtLeast)
+	s.lookSagas(t.Context(), rows)
+	require.True(t, s.Sorted()[0].AtLeast)
+	require.Empty(t, s.Unlooked())
+
+	s.askSagas(t.Context(), nil, 3)
+	require.Contains(t, s.Unlooked(), "3 workflows were not asked")
+}
+
 // TestWhatTransactionsWaitFor: a message that nobody hears goes on by itself, and so do
 // check-backs; what an operator decides is left alone.
 func TestWhatTransactionsWaitFor(t *testing.T) {
