@@ -276,6 +276,7 @@ var exemptions = []exemption{
 	{match: regexp.MustCompile(`^rabbitmqctl\b`), why: "TestRoles in package broker runs these commands of docs/security.md", check: onPage("docs/security.md")},
 	{match: regexp.MustCompile(`^(npm|node)\b`), why: "the test of examples/node-producer runs these programs", check: nodes},
 	{match: regexp.MustCompile(`^go install\b`), why: "it asks for a version that is published, see TestInstall, or installs for good", alsoWithin: true, check: installs},
+	{match: regexp.MustCompile(`^(mkdir orders|cp /path/to/the/clone|go run \.( |$)|DATABASE_URL=\$DATABASE_URL_(STOCK|ORDERS) )`), why: "it is for a module of the reader's, which TestGetStarted makes", check: onPage("docs/get-started.md")},
 	{match: regexp.MustCompile(`^go mod edit\b`), why: "it changes a module of the reader's", check: requires},
 	{match: regexp.MustCompile(`^go run \./`), why: "the tests of these programs run them", alsoWithin: true, check: programs},
 }
