@@ -1,7 +1,7 @@
 // Package activities holds the steps of transactions, of dead letters and of sagas
 // as Temporal activities, over ports that the worker fills: the broker, the outcome
 // rows, the closures of this process, the Compensate handlers, the functions of
-// sagas.
+// sagas. It makes no promise of compatibility: only Holdfast's own packages use it.
 //
 // The fast path runs HalfSend, LocalTransaction and Commit or Rollback as local
 // activities of one workflow task; the same functions run as regular activities

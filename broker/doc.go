@@ -1,6 +1,7 @@
 // Package broker is Holdfast's RabbitMQ side: half messages and the op records
 // that settle them, committed messages, consumers, dead letters, and the calls of
-// sagas with their replies.
+// sagas with their replies. It makes no promise of compatibility: programs use package
+// worker.
 //
 // # Where it stands in the flow
 //

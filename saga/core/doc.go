@@ -1,6 +1,7 @@
 // Package core decides how a saga moves: state and event in, state and effects
 // out. It has no clock, no I/O and no goroutine, and does not know what drives it
-// or how many sagas share a history.
+// or how many sagas share a history. It makes no promise of compatibility: programs use
+// package saga.
 //
 //	plan.go      a definition without its functions
 //	complete.go  what a plan leaves open, and what is wrong with it
