@@ -68,7 +68,8 @@ type Kit struct {
 	delivered []holdfast.Message
 	late      int
 	ended     map[string]sagas.Status
-	run       *run // the one under way
+	contents  map[string]string // of the states that sagas were started with, by ID
+	run       *run              // the one under way
 }
 
 // New returns a kit with a database of its own.
@@ -93,7 +94,7 @@ func NewWith(t testing.TB, o Options) *Kit {
 	k := &Kit{t: t, o: o, server: s, broker: s.Open("holdfasttest", "kit"),
 		names: map[string]bool{}, acts: map[string]any{}, consumes: map[string]bool{},
 		undoes: map[string]steps.Compensation{}, sent: map[string]bool{}, given: map[string]bool{},
-		ended: map[string]sagas.Status{}}
+		ended: map[string]sagas.Status{}, contents: map[string]string{}}
 	k.broker.SubscribeReplies(o.Group, k.reply)
 	return k
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/google/uuid"
@@ -40,7 +41,7 @@ type SagaResult[S any] struct {
 
 // RunSaga runs a saga from its first state to its end, or until it can only wait
 // for an operator. A key that had a saga in this kit before joins that one: nothing
-// is run.
+// is run, and with another state than that one was started with, Err is [holdfast.ErrDuplicate].
 func RunSaga[S any](k *Kit, def saga.Saga[S], s S) SagaResult[S] {
 	k.t.Helper()
 	k.Saga(def)
@@ -61,8 +62,13 @@ func RunSaga[S any](k *Kit, def saga.Saga[S], s S) SagaResult[S] {
 	}
 	id := workflows.SagaID("", k.o.Group, def.Name, key)
 	if status, there := k.ended[id]; there {
-		return sagaResult[S](k, status, &run{})
+		out := sagaResult[S](k, status, &run{})
+		if k.contents[id] != sagas.ContentOf(data) {
+			out.Err = fmt.Errorf("%w: saga %s was started with another state", holdfast.ErrDuplicate, id)
+		}
+		return out
 	}
+	k.contents[id] = sagas.ContentOf(data)
 	plan := c.Plan
 	return playSaga[S](k, id, sagas.Input{ID: id, Group: k.o.Group,
 		Name: def.Name, Key: key, Plan: &plan, Version: plan.Version, Data: data})

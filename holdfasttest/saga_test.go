@@ -123,3 +123,21 @@ func TestAFailure(t *testing.T) {
 		"undo create-order: failed", "undo create-order"}, res.Steps)
 	require.Equal(t, 5, res.Status.Core.Steps["charge-payment"].Tries)
 }
+
+// TestOneKeyTwoStates: a key that is used again means the same saga only with the same state.
+func TestOneKeyTwoStates(t *testing.T) {
+	type parcel struct {
+		ID     string `json:"id"`
+		Weight int    `json:"weight"`
+	}
+	def := saga.Saga[parcel]{Name: "parcel", Key: func(p parcel) string { return p.ID },
+		Steps: []saga.Step[parcel]{saga.Local("send", func(context.Context, *gorm.DB, *parcel) error { return nil }, nil).NoUndo()}}
+	k := holdfasttest.New(t)
+	require.NoError(t, holdfasttest.RunSaga(k, def, parcel{"p-1", 1}).Err)
+	again := holdfasttest.RunSaga(k, def, parcel{"p-1", 1})
+	require.NoError(t, again.Err)
+	require.Empty(t, again.Steps)
+	other := holdfasttest.RunSaga(k, def, parcel{"p-1", 2})
+	require.ErrorIs(t, other.Err, holdfast.ErrDuplicate)
+	require.Empty(t, other.Steps)
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -333,13 +334,16 @@ func givesUp(w world) {
 	b := w.open("a")
 	var mu sync.Mutex
 	tries, failures := map[string]int{}, map[string]holdfast.Failure{}
-	w.consume(b, broker.Subscription{Name: "c", Topics: []string{"t", "p"}, Tries: 2,
+	w.consume(b, broker.Subscription{Name: "c", Topics: []string{"t", "p", "m"}, Tries: 2,
 		Handle: func(_ context.Context, d broker.Delivery) error {
 			mu.Lock()
 			defer mu.Unlock()
 			tries[d.Message.Topic]++
-			if d.Message.Topic == "p" {
+			switch d.Message.Topic {
+			case "p":
 				return holdfast.Permanent(errors.New("never"))
+			case "m":
+				return fmt.Errorf("%w: no order", holdfast.ErrMalformed)
 			}
 			return errors.New("not now")
 		},
@@ -351,12 +355,14 @@ func givesUp(w world) {
 		}})
 	require.NoError(w, w.publish(b, "t"))
 	require.NoError(w, w.publish(b, "p"))
+	require.NoError(w, w.publish(b, "m"))
 	w.eventually(func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return len(failures) == 2
+		return len(failures) == 3
 	})
-	require.Equal(w, map[string]int{"t": 2, "p": 1}, tries)
+	require.Equal(w, map[string]int{"t": 2, "p": 1, "m": 1}, tries)
+	require.Equal(w, holdfast.ClassMalformed, failures["m"].Class)
 	require.Equal(w, holdfast.ClassError, failures["t"].Class)
 	require.Equal(w, 2, failures["t"].Attempts)
 	require.Contains(w, failures["t"].Reason, "not now")

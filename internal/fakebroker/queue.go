@@ -237,6 +237,10 @@ func (b *Broker) try(ctx context.Context, q *queue, d broker.Delivery) {
 // It has not ended where ctx is done before.
 func (b *Broker) attempt(ctx context.Context, q *queue, d broker.Delivery) (failure *holdfast.Failure, ended bool) {
 	f := holdfast.Failure{Consumer: q.sub.Name, Redelivery: d.Redelivery}
+	most := q.sub.Tries
+	if d.Redelivery == 0 { // else an operator waits
+		most += len(q.sub.Ladder)
+	}
 	for d.Attempt = 1; ; d.Attempt++ {
 		err := b.once(ctx, q.sub, d)
 		if err == nil {
@@ -244,7 +248,7 @@ func (b *Broker) attempt(ctx context.Context, q *queue, d broker.Delivery) (fail
 		}
 		f.At, f.Attempts, f.Reason, f.Class = time.Now(), d.Attempt, err.Error(), classOf(err)
 		f.Log = append(f.Log, holdfast.Attempt{N: d.Attempt, At: f.At, Class: f.Class, Error: f.Reason})
-		if f.Class == holdfast.ClassPermanent || d.Attempt >= q.sub.Tries+len(q.sub.Ladder) {
+		if f.Class == holdfast.ClassPermanent || f.Class == holdfast.ClassMalformed || d.Attempt >= most {
 			return &f, true
 		}
 		if ctx.Err() != nil {
