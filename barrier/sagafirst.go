@@ -10,6 +10,7 @@ import (
 
 	"gorm.io/gorm"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -32,6 +33,9 @@ const insertBegin = `INSERT INTO ` + stepsTable + ` (owner, step, op, result) ` 
 // errThere rolls back steps of which one has a row by now.
 var errThere = errors.New("a step has a row of another")
 
+// ErrInDoubt means that it is not known whether [DoFirst] has committed: the rows tell.
+var ErrInDoubt = errors.New("it may have been committed")
+
 // DoFirst begins a saga, which b.Holder drives, and does its first steps, all in one
 // transaction: run does them by [FirstSteps.Do]. last, if not empty, is all that is known of
 // the saga where it has completed with them; its begin row says so then.
@@ -42,7 +46,7 @@ var errThere = errors.New("a step has a row of another")
 // It is all or nothing: an error of run rolls everything back, so that the steps can be done
 // one by one with [DoStep]. did is false, and nothing is done, where the saga has a row already,
 // or has got one of these steps' meanwhile: they have to be looked at one by one. After an error
-// of COMMIT the rows tell.
+// of COMMIT, and where a step has ended the transaction itself, the error wraps [ErrInDoubt].
 func DoFirst(ctx context.Context, db *gorm.DB, owner string, b BegunSaga,
 	run func(ctx context.Context, f *FirstSteps) (last json.RawMessage, err error)) (did bool, err error) {
 	if err := cmp.Or(checkDB(db), b.checkBegin(owner)); err != nil {
@@ -68,7 +72,9 @@ func DoFirst(ctx context.Context, db *gorm.DB, owner string, b BegunSaga,
 	case errors.Is(err, errThere):
 		return false, nil
 	case errors.Is(err, errEnded):
-		return false, errors.Join(err, f.salvage(ctx))
+		return false, fmt.Errorf("%w: %w", ErrInDoubt, errors.Join(err, f.salvage(ctx)))
+	case did && err != nil && commitFailed(err) != holdfast.Rollback:
+		return false, fmt.Errorf("%w: %w", ErrInDoubt, err)
 	}
 	if did = did && err == nil; did {
 		fault.Point(fault.SagaDoAfterCommit)

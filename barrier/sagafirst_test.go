@@ -229,6 +229,7 @@ func TestDoFirstFails(t *testing.T) {
 					return json.RawMessage("{}"), errors.Join(f.step(ctx, fs, "a", nil), second(ctx, f, fs))
 				})
 			require.Error(t, err)
+			require.Equal(t, name == "rolled back", errors.Is(err, barrier.ErrInDoubt), "only what a step has ended itself")
 			require.False(t, did)
 			require.Zero(t, orders(t, db, "a")+orders(t, db, "b"))
 			var rows int
@@ -255,6 +256,7 @@ func TestDoFirstOfAStepThatCommits(t *testing.T) {
 			return json.RawMessage("{}"), err
 		})
 	require.ErrorContains(t, err, "ended the transaction itself")
+	require.ErrorIs(t, err, barrier.ErrInDoubt)
 	require.False(t, did)
 	for step, result := range map[string][]byte{"a": []byte(`"a"`), "b": nil} {
 		row, err := barrier.DidStep(t.Context(), db, "x", step)
@@ -304,7 +306,7 @@ func TestDoFirstWithoutAnswer(t *testing.T) {
 			f := firstOf(t, open(t, via, nil))
 			p.set(c)
 			did, err := f.do("{}", "a")
-			require.Error(t, err)
+			require.ErrorIs(t, err, barrier.ErrInDoubt)
 			require.False(t, did)
 			p.set(passCommit)
 			begun, err := barrier.ReadBegun(t.Context(), direct, "x")

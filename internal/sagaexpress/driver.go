@@ -59,6 +59,9 @@ func (r *Run) drive(ctx context.Context) (why string) {
 			if d.until.Load().After(until) { // another one of the first steps is under way
 				continue
 			}
+			if d.first != nil { // all of them may be done yet
+				d.m.DoneBefore()
+			}
 			d.stop("step " + *d.step.Load() + " has not come back in its time")
 			return d.why
 		}
@@ -75,6 +78,7 @@ type driver struct {
 	*Run
 	steps    *runner
 	results  chan ended
+	first    *together // while it is under way
 	underWay int
 	until    atomic.Pointer[time.Time] // when all that is under way has had its time
 	why      string                    // why the saga cannot go on here; empty: it can

@@ -3,10 +3,12 @@ package sagaexpress
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
@@ -32,6 +34,7 @@ func (d *driver) beginTogether(ctx context.Context, effects []core.Effect) bool 
 	t := &together{m: core.New(d.plan, d.half.Saga.State), first: effects, began: time.Now()}
 	t.effects = t.m.Begin(time.Now())
 	d.underWay++
+	d.first = t
 	s := d.inputTogether(t)
 	go func() {
 		t.did, t.err = d.steps.DoFirst(ctx, d.begunSaga(), *s,
@@ -90,7 +93,11 @@ func (d *driver) tookTogether(t *together) []core.Effect {
 	if t == nil {
 		return nil
 	}
+	d.first = nil
 	if !t.did {
+		if t.err == nil || errors.Is(t.err, barrier.ErrInDoubt) { // until the rows are looked at, any of them may have been done
+			d.m.DoneBefore()
+		}
 		d.lane.o.Logger.Debug("the first steps of a saga are done one by one", "saga", d.ref.ID, "error", t.err)
 		return t.first
 	}

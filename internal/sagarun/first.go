@@ -16,7 +16,8 @@ import (
 // DoFirst does the local steps that a saga begins with in one transaction with its begin row,
 // and commits it: s, and then whatever next says, which is told how each ended. After the last
 // one next may say how the saga has completed. did is false, with or without an error, where
-// they have to be done one by one, by Do; after an error it may have been committed.
+// they have to be done one by one, by Do; an error that wraps [barrier.ErrInDoubt] says that they
+// may have been done.
 func (r *Runner) DoFirst(ctx context.Context, b barrier.BegunSaga, s activities.SagaStep,
 	next func(core.Outcome) (more *activities.SagaStep, last json.RawMessage, err error)) (did bool, err error) {
 	c, out, not := r.begin(ctx, s)

@@ -12,9 +12,9 @@ func (m *Machine) Unsure(step string) {
 	}
 }
 
-// DoneBefore says of a new saga that one with the same ID was begun before, and did
-// not come to an end of its own: any step may have been done by it. If this one goes
-// back, it undoes them all.
+// DoneBefore says that any step may have been done, whatever is known: by a saga with the
+// same ID that was begun before, and did not come to an end of its own, or in a transaction
+// whose end is not known. If this one goes back, it undoes them all.
 func (m *Machine) DoneBefore() { m.state.Again = true }
 
 func (m *Machine) anyUnsure() bool {
