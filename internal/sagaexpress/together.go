@@ -95,7 +95,7 @@ func (d *driver) tookTogether(t *together) []core.Effect {
 	}
 	d.first = nil
 	if !t.did {
-		if t.err == nil || errors.Is(t.err, barrier.ErrInDoubt) { // until the rows are looked at, any of them may have been done
+		if t.err == nil || errors.Is(t.err, barrier.ErrInDoubt) { // the rows tell, once they are looked at
 			d.m.DoneBefore()
 		}
 		d.lane.o.Logger.Debug("the first steps of a saga are done one by one", "saga", d.ref.ID, "error", t.err)
