@@ -50,6 +50,14 @@ type BegunSaga struct {
 	Taken time.Time `json:"taken,omitzero"`
 }
 
+// Started is what the saga was begun with: what the row has, or, where that keeps no state, now.
+func (b *BegunSaga) Started(now holdfast.SagaStart) holdfast.SagaStart {
+	if len(b.State) == 0 {
+		return now
+	}
+	return b.SagaStart
+}
+
 // check checks what a start is to be driven by. A workflow has all of it itself.
 func (b *BegunSaga) check() error {
 	if b.Holder == HolderWorkflow {

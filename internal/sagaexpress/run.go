@@ -227,9 +227,7 @@ func (r *Run) follow(ctx context.Context) (end activities.SagaMemberEnd, err err
 		}
 		switch {
 		case b.Holder == barrier.HolderWorkflow:
-			in := r.input()
-			in.Data, in.Again = r.half.Saga.State, true // what was done, the rows tell
-			_, err = r.lane.o.HandOver(ctx, in)
+			_, err = r.lane.o.HandOver(ctx, r.begunBefore(b))
 			end = activities.SagaMemberEnd{State: activities.MemberLeft, Why: "it was begun before, and not completed"}
 			return err == nil, err
 		case b.Holder == "":
@@ -253,6 +251,20 @@ func (r *Run) follow(ctx context.Context) (end activities.SagaMemberEnd, err err
 		return true, nil
 	})
 	return end, err
+}
+
+// begunBefore is the input of the workflow that carries on what another start has begun, by the
+// version that it began: what was done, the rows tell.
+func (r *Run) begunBefore(b barrier.BegunSaga) sagas.Input {
+	in, start, o := r.input(), b.Started(*r.half.Saga), r.lane.o
+	in.Data, in.Again, in.Tokens = start.State, true, start.Tokens
+	if start.Version != in.Version {
+		in.Version, in.StepNames = start.Version, false
+		if in.Plan = o.Plan(start.Name, start.Version); in.Plan != nil { // else the workflow finds it
+			in.StepNames = o.StepNames(*in.Plan)
+		}
+	}
+	return in
 }
 
 // deserted reports whether a saga's holder is a cohort whose workflow has ended from outside,

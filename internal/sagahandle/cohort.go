@@ -343,7 +343,7 @@ func (h *Handles) leaveMember(ctx context.Context, in activities.SagaCohort, m a
 	case err != nil && !errors.Is(err, holdfast.ErrNotFound):
 		return end, err
 	}
-	next := h.startedWith(m.ID, in.Database, m.Start)
+	next := h.startedWith(m.ID, in.Database, found.Started(m.Start))
 	next.Began = m.Began
 	if _, err = h.HandOver(ctx, next); errors.Is(err, holdfast.ErrDuplicate) {
 		end.State, end.Why, err = activities.MemberRefused, err.Error(), nil

@@ -123,7 +123,7 @@ func (h *Handles) HandOverHalf(ctx context.Context, half holdfast.Half) error {
 	if err != nil || found.Last != nil { // it has completed
 		return err
 	}
-	in := h.startedWith(id, half.Database, *half.Saga)
+	in := h.startedWith(id, half.Database, found.Started(*half.Saga))
 	in.Began = half.At
 	_, err = h.HandOver(ctx, in)
 	return err

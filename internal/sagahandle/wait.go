@@ -49,6 +49,11 @@ func (h *Handles) Wait(ctx context.Context, id string, end *End, joined bool) (j
 	if err := end.Refused(); err != nil {
 		return nil, err
 	}
+	select {
+	case <-end.left():
+	default: // what is told under its ID meanwhile may be another's, whose key it used
+		return h.stillPending(ctx, id)
+	}
 	var done <-chan struct{}
 	if end != nil {
 		done = end.done
