@@ -46,7 +46,7 @@ func testExpressSaga(t *testing.T, s *site, quickTravel quickly) {
 			saga.Case("up", does("b", func(j *journey) error { j.Room = "12"; return nil })),
 			saga.Otherwise(local("never"))),
 		saga.Parallel("both", local("c"), seat()), local("d"))
-	w := s.agency(def)
+	w := s.runWith(s.options(), func(w *worker.Worker) { w.AwaitSagas(); w.Saga(def) })
 	s.participants(s.seats(nil))
 	j := journey{ID: newID()}
 	h, err := worker.StartSaga(s.ctx(), w.Worker, def, j)

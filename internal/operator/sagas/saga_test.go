@@ -175,7 +175,7 @@ func TestJudgeSaga(t *testing.T) {
 		"being undone":       {"compensate", "compensating", actions.Outcome{Outcome: actions.Undoing, Detail: "step pay: no card", Pending: true}},
 		"nobody undoes":      {"compensate", "no-worker", actions.Outcome{Outcome: actions.Undoing, Detail: "step pay: no card", Pending: true}},
 		"not undone":         {"compensate", "compensation-failed", actions.Outcome{Outcome: actions.Stuck, Detail: "step pay: no card"}},
-		"completed meantime": {"compensate", "completed", actions.Outcome{Outcome: actions.Refused, Detail: "it has completed meanwhile: repeat the command"}},
+		"completed meantime": {"compensate", "completed", actions.Outcome{Outcome: actions.Refused, Detail: "it has completed meanwhile: repeat the command to undo it nevertheless"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.want.State = tc.state
