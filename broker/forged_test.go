@@ -137,7 +137,7 @@ func TestTopicOfNotices(t *testing.T) {
 	eventually(t, "listens", func() bool { return consumers(t, b, b.ConsumerQueue("all")) > 0 })
 	require.NoError(t, b.PublishMessages(ctx, "g", "own", []holdfast.Message{own}))
 	require.Nil(t, next(t, got).Notice)
-	l := wire.Trust{Prefix: "holdfast"}.DecodeDead(deliveredTo("holdfast", wire.EncodeDeath(placed(nil), "holdfast.q.x", "x", 3, errOops, deathTime)), deathTime)
+	l := wire.Trust{Prefix: "holdfast"}.DecodeDead(deliveredTo("holdfast", wire.EncodeDead(placed(nil), wire.DeathOf("holdfast.q.x", "x", 3, errOops, deathTime))), deathTime)
 	require.NoError(t, b.PublishCompensated(ctx, l))
 	require.Equal(t, "order.placed", next(t, got).Notice.Topic)
 }
@@ -193,7 +193,7 @@ func TestUpgradeOfQueues(t *testing.T) {
 	require.Equal(t, "order.placed", d.Message.Topic)
 
 	// Its dead letters are kept, and wait for an operator.
-	letter := wire.EncodeDeath(placed(nil), queue, "c", 3, errOops, deathTime)
+	letter := wire.EncodeDead(placed(nil), wire.DeathOf(queue, "c", 3, errOops, deathTime))
 	letter.Headers[wire.HeaderPolicy] = `{"action":"compensate"}`
 	publishRaw(t, b, "", b.DeadQueue(), letter)
 	l := next(t, records).Letter
@@ -237,7 +237,7 @@ func TestRollingUpgrade(t *testing.T) {
 	call.ReplyTo, call.Replies = "", b.ReplyQueue("old")
 	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: stepend.Done}))
 	require.Equal(t, call.MessageID(), take(t, b, b.ReplyQueue("old")).CorrelationId)
-	l := wire.Trust{Prefix: b.o.Prefix}.DecodeDead(deliveredTo(b.o.Prefix, wire.EncodeDeath(placed(nil), b.ConsumerQueue("old"), "old", 3, errOops, deathTime)), deathTime)
+	l := wire.Trust{Prefix: b.o.Prefix}.DecodeDead(deliveredTo(b.o.Prefix, wire.EncodeDead(placed(nil), wire.DeathOf(b.ConsumerQueue("old"), "old", 3, errOops, deathTime))), deathTime)
 	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{Letter: l, N: 1}))
 	require.Equal(t, "tx-1", take(t, b, b.ConsumerQueue("old")).MessageId)
 	require.NoError(t, b.PublishCompensated(ctx, l))

@@ -249,7 +249,7 @@ func FuzzDecode(f *testing.F) {
 		if _, _, _, err := wire.DecodeMessage(&d); err != nil {
 			require.ErrorIs(t, err, holdfast.ErrMalformed)
 		}
-		dead := wire.EncodeDeath(&d, "q", "c", 1, wire.Malformed("%s", v), time.Now())
+		dead := wire.EncodeDead(&d, wire.DeathOf("q", "c", 1, wire.Malformed("%s", v), time.Now()))
 		require.NoError(t, dead.Headers.Validate())
 		require.NotContains(t, dead.Headers, "CC")
 	})
@@ -260,7 +260,7 @@ func TestDeadLetterRecord(t *testing.T) {
 	d := amqp.Delivery{MessageId: "m", Body: []byte("b"), ContentType: "text/plain", Exchange: "holdfast.topics", RoutingKey: "order.placed",
 		CorrelationId: "c", ReplyTo: "r", Type: "t", AppId: "a", Expiration: "1000", UserId: "guest", Priority: 3,
 		Headers: amqp.Table{"n": int32(1), wire.HeaderTx: "tx", "CC": []any{"elsewhere"}}}
-	p := wire.EncodeDeath(&d, "holdfast.q.bill", "bill", 3, holdfast.Permanent(errorText(strings.Repeat("é", 3000))), at)
+	p := wire.EncodeDead(&d, wire.DeathOf("holdfast.q.bill", "bill", 3, holdfast.Permanent(errorText(strings.Repeat("é", 3000))), at))
 	require.Equal(t, "m", p.MessageId)
 	require.Equal(t, d.Body, p.Body)
 	require.Empty(t, p.Expiration, "it would expire in the queue of dead letters")
@@ -282,7 +282,7 @@ func TestDeadLetterRecord(t *testing.T) {
 // Headers that leave no room in the frame would end the connection.
 func TestDeadLetterHeadersFitTheFrame(t *testing.T) {
 	d := amqp.Delivery{MessageId: "m", Headers: amqp.Table{"big": strings.Repeat("x", 110<<10), "small": "s", "big2": strings.Repeat("y", 15<<10)}}
-	p := wire.EncodeDeath(&d, "q", "c", 1, errorText("e"), time.Now())
+	p := wire.EncodeDead(&d, wire.DeathOf("q", "c", 1, errorText("e"), time.Now()))
 	require.NotContains(t, p.Headers, "big")
 	require.Contains(t, p.Headers, "big2")
 	require.Equal(t, "s", p.Headers["small"])

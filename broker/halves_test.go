@@ -298,7 +298,7 @@ func TestSharedRecordThatAnOlderKeeperSetAside(t *testing.T) {
 	d := &amqp.Delivery{Headers: msg.Headers, MessageId: msg.MessageId, ContentType: msg.ContentType, Body: msg.Body,
 		Exchange: b.HalfExchange(), RoutingKey: b.HalfQueue("g")}
 	why := wire.Malformed(`half record of version "3", this program reads versions 1 and 2: upgrade it`)
-	require.NoError(t, b.c.PublishDead(ctx, wire.EncodeDeath(d, b.HalfQueue("g"), "", 1, why, time.Now())))
+	require.NoError(t, b.c.PublishDead(ctx, wire.EncodeDead(d, wire.DeathOf(b.HalfQueue("g"), "", 1, why, time.Now()))))
 	letter := next(t, records).Letter
 	require.Equal(t, "a~2", letter.ID)
 	_, err := b.HalfOf(*letter)

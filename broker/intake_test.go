@@ -46,7 +46,7 @@ func die(t *testing.T, b *Broker, id string, change func(d *amqp.Delivery)) {
 			change(d)
 		}
 	})
-	p := wire.EncodeDeath(d, b.ConsumerQueue("c"), "c", 3, errors.New("no"), deathTime)
+	p := wire.EncodeDead(d, wire.DeathOf(b.ConsumerQueue("c"), "c", 3, errors.New("no"), deathTime))
 	p.Headers[wire.HeaderPolicy] = `{"action":"compensate"}`
 	require.NoError(t, b.c.PublishDead(testContext(t), p))
 }

@@ -59,7 +59,7 @@ func TestReadsOurDeadLetters(t *testing.T) {
 		d.Headers["raw"] = []byte{0xff, 0xfe}
 		d.Expiration, d.UserId = "1000", "guest"
 	})
-	p := wire.EncodeDeath(d, "holdfast.q.billing", "billing", 9, holdfast.Permanent(errors.New("no such order")), deathTime)
+	p := wire.EncodeDead(d, wire.DeathOf("holdfast.q.billing", "billing", 9, holdfast.Permanent(errors.New("no such order")), deathTime))
 	p.Headers[wire.HeaderLog] = `[{"n":1,"at":"2026-11-21T07:00:00Z","class":"error","error":"first"}]`
 	p.Headers[wire.HeaderPolicy] = holdfast.Policy{Action: holdfast.PolicyCompensate, AllowEdits: true}.String()
 	l := wire.Trust{Prefix: "holdfast"}.DecodeDead(delivered(p), time.Now())
@@ -209,7 +209,7 @@ func TestReadsHandledRecords(t *testing.T) {
 
 // A record that was put back says the same as before.
 func TestRecordsSurviveBeingPutBack(t *testing.T) {
-	ours := wire.EncodeDeath(placed(func(d *amqp.Delivery) { d.Headers[wire.HeaderRedelivery] = "1" }), "holdfast.q.c", "c", 3, errors.New("no"), deathTime)
+	ours := wire.EncodeDead(placed(func(d *amqp.Delivery) { d.Headers[wire.HeaderRedelivery] = "1" }), wire.DeathOf("holdfast.q.c", "c", 3, errors.New("no"), deathTime))
 	ours.Headers[wire.HeaderPolicy] = `{"action":"compensate"}`
 	ours.Headers[wire.HeaderLog] = `[{"n":1,"at":"2026-11-21T07:00:00Z","class":"error","error":"first"}]`
 	for name, d := range map[string]*amqp.Delivery{

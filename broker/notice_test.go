@@ -27,7 +27,7 @@ func TestNoticeToAConsumerThatIsGone(t *testing.T) {
 
 func TestCompensationNotice(t *testing.T) {
 	b, ctx := deadQueueOf(t)
-	l := wire.Trust{Prefix: b.o.Prefix}.DecodeDead(deliveredTo(b.o.Prefix, wire.EncodeDeath(placed(nil), b.ConsumerQueue("c"), "c", 3, holdfast.Permanent(errors.New("no such order")), deathTime)), deathTime)
+	l := wire.Trust{Prefix: b.o.Prefix}.DecodeDead(deliveredTo(b.o.Prefix, wire.EncodeDead(placed(nil), wire.DeathOf(b.ConsumerQueue("c"), "c", 3, holdfast.Permanent(errors.New("no such order")), deathTime))), deathTime)
 	gone := l
 	gone.Queue = b.ConsumerQueue("nobody")
 	require.NoError(t, b.PublishCompensated(ctx, gone), "nobody listens, and that is no error")

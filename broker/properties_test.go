@@ -38,7 +38,7 @@ func TestTimeToLiveIsTheMessagesAlone(t *testing.T) {
 	d.Exchange, d.RoutingKey, d.Expiration = "holdfast.topics", "order.placed", msg.Expiration
 	retry, ok := wire.EncodeRetry(d, "c", wire.Failure{Attempts: wire.Attempts{Failed: 1}, Class: holdfast.ClassError, Reason: "oops"})
 	require.True(t, ok)
-	letter := wire.Trust{Prefix: "holdfast"}.DecodeDead(deliveredTo("holdfast", wire.EncodeDeath(d, "holdfast.q.c", "c", 3, errors.New("oops"), deathTime)), deathTime)
+	letter := wire.Trust{Prefix: "holdfast"}.DecodeDead(deliveredTo("holdfast", wire.EncodeDead(d, wire.DeathOf("holdfast.q.c", "c", 3, errors.New("oops"), deathTime))), deathTime)
 	require.Equal(t, m, letter.Message)
 	again := wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: letter, N: 1})
 	notice := wire.EncodeNotice(&letter)

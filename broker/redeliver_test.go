@@ -71,7 +71,7 @@ func TestRedeliveryIsTheMessageAsItWas(t *testing.T) {
 		d.Headers["raw"], d.Headers[wire.HeaderLog], d.Headers[wire.HeaderAttempts] = []byte{0xff}, "[]", "3"
 		d.Expiration = "1000"
 	})
-	l := wire.Trust{Prefix: "holdfast"}.DecodeDead(delivered(wire.EncodeDeath(d, "holdfast.q.c", "c", 3, errors.New("no"), deathTime)), deathTime)
+	l := wire.Trust{Prefix: "holdfast"}.DecodeDead(delivered(wire.EncodeDead(d, wire.DeathOf("holdfast.q.c", "c", 3, errors.New("no"), deathTime))), deathTime)
 	p := wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: l, N: 4})
 	require.Equal(t, amqp.Table{"tenant": "north", wire.HeaderUser + "CC": "x", "raw": "\xff", wire.HeaderVersion: "1", wire.HeaderTx: "tx-1", wire.HeaderGroup: "orders",
 		wire.HeaderTopic: "order.placed", wire.HeaderKey: "order-1", wire.HeaderExpiration: "1000", wire.HeaderRedelivery: "4",
@@ -94,7 +94,7 @@ func TestRefusedRedeliveries(t *testing.T) {
 	b, ctx := deadQueueOf(t)
 	letter := func(change func(l *holdfast.DeadLetter)) holdfast.DeadLetter {
 		d := placed(nil)
-		l := wire.Trust{Prefix: b.o.Prefix}.DecodeDead(deliveredTo(b.o.Prefix, wire.EncodeDeath(d, b.ConsumerQueue("c"), "c", 3, errors.New("no"), deathTime)), deathTime)
+		l := wire.Trust{Prefix: b.o.Prefix}.DecodeDead(deliveredTo(b.o.Prefix, wire.EncodeDead(d, wire.DeathOf(b.ConsumerQueue("c"), "c", 3, errors.New("no"), deathTime))), deathTime)
 		change(&l)
 		return l
 	}

@@ -95,7 +95,7 @@ type walk struct {
 
 // of says what is wrong with err, or "".
 func (w *walk) of(err error) (why string) {
-	if isNil(err) {
+	if TypedNil(err) {
 		return nilError(err)
 	}
 	defer func() {
@@ -124,7 +124,7 @@ func (w *walk) node(err error) string {
 		return fmt.Sprintf("the function returned an error of type %T that cannot be used: "+
 			"it wraps more than %d errors, or itself", err, maxNodes)
 	}
-	if isNil(err) {
+	if TypedNil(err) {
 		return nilError(err)
 	}
 	w.permanent = w.permanent || reflect.TypeOf(err) == permanent
@@ -150,9 +150,6 @@ func nilError(err error) string {
 	return fmt.Sprintf("the function returned a nil %[1]T as an error, which is not the nil error: "+
 		"return nil itself where nothing is wrong (from a function whose result is error, not %[1]T)", err)
 }
-
-// isNil reports whether err is a nil pointer of a type that is an error.
-func isNil(err error) bool { return TypedNil(err) }
 
 // TypedNil reports whether v is a nil pointer of some type, which an interface that has it
 // does not equal nil for: its methods would panic.

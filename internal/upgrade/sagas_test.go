@@ -42,16 +42,14 @@ func TestRollingUpgradeOfSagas(t *testing.T) {
 	w.endSagas("new ones only")
 
 	for name, started := range w.started {
-		if name != newer && started > 0 { // as an old caller comes back once the upgrade is over
+		if name != newer { // as an old caller comes back once the upgrade is over
 			for n := 1; n <= started; n++ {
 				w.again(newer, fmt.Sprintf("%s-%d", name, n))
 			}
 		}
 	}
 	w.rest()
-	for _, p := range w.running {
-		p.end()
-	}
+	w.leave(newer)
 	w.auditSagas()
 }
 
@@ -60,7 +58,7 @@ func TestRollingUpgradeOfSagas(t *testing.T) {
 func (w *world) sagaRound(helper, victim kind) {
 	w.Helper()
 	for range victims {
-		v := w.aProcess(victim, nil)
+		v := w.aProcess(victim)
 		w.trips(v, someTrips)
 		v.tell("hang")
 		v.await("hanging", 1)
@@ -69,11 +67,11 @@ func (w *world) sagaRound(helper, victim kind) {
 	}
 }
 
-// aProcess is one of a kind that runs, and is not the one named not.
-func (w *world) aProcess(k kind, not *process) *process {
+// aProcess is one of a kind that runs.
+func (w *world) aProcess(k kind) *process {
 	w.Helper()
 	for _, p := range w.running {
-		if p.kind == k && p != not {
+		if p.kind == k {
 			return p
 		}
 	}
@@ -84,7 +82,7 @@ func (w *world) aProcess(k kind, not *process) *process {
 // again has a process of a kind start the sagas of a process again, which has ended.
 func (w *world) again(helper kind, name string) {
 	w.Helper()
-	p := w.aProcess(helper, nil)
+	p := w.aProcess(helper)
 	p.tell("again " + name)
 	p.await("did again "+name, 1)
 }
@@ -93,11 +91,7 @@ func (w *world) again(helper kind, name string) {
 // these again.
 func (w *world) leaveSagas(k, helper kind) {
 	w.Helper()
-	w.leaveAnd(k, func(p *process) {
-		if helper != k {
-			w.again(helper, p.name)
-		}
-	})
+	w.leaveAnd(k, func(p *process) { w.again(helper, p.name) })
 }
 
 // trips waits until so many sagas of a process have ended.

@@ -24,13 +24,8 @@ func ErrorClass(err error) holdfast.ErrorClass {
 	return holdfast.ClassError
 }
 
-// EncodeDeath makes the record of a delivery that died at its first attempt, of
-// what is no consumer's fault.
-func EncodeDeath(d *amqp.Delivery, queue, consumer string, attempted int, cause error, at time.Time) amqp.Publishing {
-	return EncodeDead(d, DeathOf(queue, consumer, attempted, cause, at))
-}
-
-// DeathOf is the death of what is no consumer's fault.
+// DeathOf is the death of a delivery that died after so many attempts, of what is no consumer's
+// fault.
 func DeathOf(queue, consumer string, attempted int, cause error, at time.Time) Death {
 	return Death{Queue: queue, Consumer: consumer, At: at,
 		Failure: Failure{Attempts: Attempts{Failed: attempted}, Class: ErrorClass(cause), Reason: cause.Error()}}

@@ -107,7 +107,7 @@ func isDeadLetter(h amqp.Table) bool {
 	return h[HeaderDeadAt] != nil || h[HeaderQueue] != nil && h[HeaderErrorClass] != nil
 }
 
-// ourDeath reads the headers that EncodeDeath wrote.
+// ourDeath reads the headers that EncodeDead wrote.
 func ourDeath(h amqp.Table, now time.Time) holdfast.DeadLetter {
 	at, err := time.Parse(time.RFC3339Nano, HeaderText(h[HeaderDeadAt]))
 	if err != nil {
