@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
@@ -186,10 +187,8 @@ func testBegin(t *testing.T, l lane) {
 				return err
 			}
 			until(t, "two check-backs that get no answer", func() bool {
-				v, err := s.temporal.QueryWorkflow(s.ctx(), split.Receipt().WorkflowID, "", workflows.QueryStatus)
-				require.NoError(t, err)
 				var status transactions.Status
-				require.NoError(t, v.Get(&status))
+				stacktest.Query(t, s.temporal, split.Receipt().WorkflowID, workflows.QueryStatus, &status)
 				return status.Transactions[0].Checks >= 2
 			})
 			return tx.Exec("INSERT INTO orders (id) VALUES (?)", split.ID()).Error

@@ -420,10 +420,8 @@ func endOf(ctx context.Context, c client.Client, prefix, id string) (transaction
 // status asks a running workflow.
 func (s *site) status(id string) transactions.MemberStatus {
 	s.t.Helper()
-	v, err := s.temporal.QueryWorkflow(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, id), "", workflows.QueryStatus)
-	require.NoError(s.t, err)
 	var status transactions.Status
-	require.NoError(s.t, v.Get(&status))
+	stacktest.Query(s.t, s.temporal, workflows.WorkflowID(s.at.Prefix, group, id), workflows.QueryStatus, &status)
 	require.Len(s.t, status.Transactions, 1)
 	return status.Transactions[0]
 }

@@ -211,9 +211,7 @@ func (s *site) steer(id, update string, change ...func(*sagas.Request)) (sagas.S
 // sagaStatus asks a saga.
 func (s *site) sagaStatus(id string) sagas.Status {
 	s.t.Helper()
-	v, err := s.temporal.QueryWorkflow(s.ctx(), id, "", workflows.QueryStatus)
-	require.NoError(s.t, err)
 	var status sagas.Status
-	require.NoError(s.t, v.Get(&status))
+	stacktest.Query(s.t, s.temporal, id, workflows.QueryStatus, &status)
 	return status
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
@@ -42,17 +41,10 @@ func TestSagasWaitForParticipantsThatWait(t *testing.T) {
 	require.NoError(t, err)
 	h2, err := worker.StartSaga(s.ctx(), w.Worker, night, j)
 	require.NoError(t, err)
-	asked := func(id string) (status sagas.Status) { // a busy server may not answer in time
-		until(t, "the saga answers", func() bool {
-			v, err := s.temporal.QueryWorkflow(s.ctx(), id, "", workflows.QueryStatus)
-			return err == nil && v.Get(&status) == nil
-		})
-		return status
-	}
 	for id, of := range map[string]string{h1.ID(): "seat", h2.ID(): "berth"} {
 		var status sagas.Status
 		until(t, "the saga knows that "+of+" waits", func() bool {
-			status = asked(id)
+			status = s.sagaStatus(id)
 			return status.Waits[of].Who != ""
 		})
 		require.Equal(t, "participant "+of+".take", status.Waits[of].Who)
@@ -66,7 +58,7 @@ func TestSagasWaitForParticipantsThatWait(t *testing.T) {
 	for _, h := range []*worker.SagaHandle[journey]{h1, h2} {
 		_, err := h.Wait(s.ctx())
 		require.NoError(t, err)
-		status := asked(h.ID())
+		status := s.sagaStatus(h.ID())
 		require.Empty(t, status.Waits)
 		for _, of := range []string{"seat", "berth"} {
 			if at := status.Core.Steps[of]; at != nil {

@@ -121,6 +121,7 @@ func TestPrometheus(t *testing.T) {
 	go func() {
 		defer close(read)
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			t.Log(lines.Text())
 			if _, url, found := strings.Cut(lines.Text(), "metrics at "); found {
 				address <- url
 			}
@@ -144,24 +145,26 @@ func awaitMetrics(ctx context.Context, t *testing.T, url string, texts ...string
 	missing := func(scraped string) bool {
 		return slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(scraped, text) })
 	}
-	scraped := get(ctx, url)
-	for missing(scraped) && ctx.Err() == nil {
+	scraped, err := get(ctx, url)
+	for shown := scraped; err != nil || missing(scraped); scraped, err = get(ctx, url) {
+		if err == nil {
+			shown = scraped
+		}
+		require.NoError(t, ctx.Err(), "%s last showed\n%s\nand then %v", url, shown, err)
 		time.Sleep(100 * time.Millisecond) // between two scrapes
-		scraped = get(ctx, url)
 	}
-	require.NoError(t, ctx.Err(), "%s shows\n%s", url, scraped)
 }
 
-func get(ctx context.Context, url string) string {
+func get(ctx context.Context, url string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err.Error()
+		return "", err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return err.Error()
+		return "", err
 	}
 	defer func() { _ = response.Body.Close() }()
-	text, _ := io.ReadAll(response.Body)
-	return string(text)
+	text, err := io.ReadAll(response.Body)
+	return string(text), err
 }

@@ -99,9 +99,7 @@ func (x *cemetery) result() (s deadletters.Status) {
 
 func (x *cemetery) asked() (s deadletters.Status) {
 	x.t.Helper()
-	v, err := x.c.QueryWorkflow(x.ctx(), x.id(), "", workflows.QueryStatus)
-	require.NoError(x.t, err)
-	require.NoError(x.t, v.Get(&s))
+	stacktest.Query(x.t, x.c, x.id(), workflows.QueryStatus, &s)
 	return s
 }
 
@@ -160,9 +158,7 @@ func TestRealSignalsAndMetadata(t *testing.T) {
 	x := realDead(t, holdfast.Policy{})
 	require.NoError(t, x.start())
 	var meta sdkpb.WorkflowMetadata
-	v, err := x.c.QueryWorkflow(x.ctx(), x.id(), "", "__temporal_workflow_metadata")
-	require.NoError(t, err)
-	require.NoError(t, v.Get(&meta))
+	stacktest.Query(t, x.c, x.id(), "__temporal_workflow_metadata", &meta)
 	described := map[string]string{}
 	for _, d := range meta.GetDefinition().GetUpdateDefinitions() {
 		described["update "+d.GetName()] = d.GetDescription()

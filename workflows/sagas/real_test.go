@@ -86,9 +86,7 @@ func (x *theatre) result(id string) (s sagas.Status) {
 
 func (x *theatre) asked() (s sagas.Status) {
 	x.t.Helper()
-	v, err := x.c.QueryWorkflow(x.ctx(), x.in.ID, "", workflows.QueryStatus)
-	require.NoError(x.t, err)
-	require.NoError(x.t, v.Get(&s))
+	stacktest.Query(x.t, x.c, x.in.ID, workflows.QueryStatus, &s)
 	return s
 }
 
@@ -188,9 +186,7 @@ func TestRealSagaMetadata(t *testing.T) {
 	require.NoError(t, x.start())
 	x.stands(core.StateWaiting)
 	var meta sdkpb.WorkflowMetadata
-	v, err := x.c.QueryWorkflow(x.ctx(), x.in.ID, "", "__temporal_workflow_metadata")
-	require.NoError(t, err)
-	require.NoError(t, v.Get(&meta))
+	stacktest.Query(t, x.c, x.in.ID, "__temporal_workflow_metadata", &meta)
 	described := map[string]string{}
 	for _, d := range meta.GetDefinition().GetUpdateDefinitions() {
 		described["update "+d.GetName()] = d.GetDescription()
@@ -221,9 +217,7 @@ func TestRealSagaParkedAtOnce(t *testing.T) {
 	require.NoError(t, x.start())
 	x.stands(core.StateParked)
 	var meta sdkpb.WorkflowMetadata
-	v, err := x.c.QueryWorkflow(x.ctx(), x.in.ID, "", "__temporal_workflow_metadata")
-	require.NoError(t, err)
-	require.NoError(t, v.Get(&meta))
+	stacktest.Query(t, x.c, x.in.ID, "__temporal_workflow_metadata", &meta)
 	require.Contains(t, meta.GetCurrentDetails(), "**parked**: `b`: out of stock")
 }
 
