@@ -66,9 +66,10 @@ type SagaOwned struct {
 	// Begun says that a process has begun the saga in the Express lane: any step may have been
 	// done.
 	Begun bool `json:"begun,omitempty"`
-	// Ended is its core.State, if it has completed there, by the plan of this version.
-	Ended   json.RawMessage `json:"ended,omitempty"`
-	Version int             `json:"version,omitempty"`
+	// Ended is its core.State, if it has completed there.
+	Ended json.RawMessage `json:"ended,omitempty"`
+	// Version is that of the plan by which it was begun, or has completed; 0: none was.
+	Version int `json:"version,omitempty"`
 	// Database is the identity of the database that has the begin row.
 	Database string `json:"database,omitempty"`
 	// Other, if not empty, says that the key is another saga's, started with other content.

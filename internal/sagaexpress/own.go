@@ -55,8 +55,8 @@ func (o Owner) Own(ctx context.Context, in activities.SagaOwning) (out activitie
 	case found.Last != nil:
 		out.Ended, out.Version = found.Last, found.Version
 		return out, barrier.ReopenSaga(ctx, o.DB, in.Saga.ID, found.Content, false, takeWait)
-	default: // a workflow keeps no state in the row
-		out.Begun = len(found.State) > 0 && (took || !in.Undo)
+	case len(found.State) > 0 && (took || !in.Undo): // a workflow keeps no state in the row
+		out.Begun, out.Version = true, found.Version
 	}
 	return out, nil
 }

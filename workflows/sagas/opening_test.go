@@ -37,3 +37,21 @@ func TestNothingIsHeardBeforeWhatWasDoneIsKnown(t *testing.T) {
 		})
 	}
 }
+
+// TestOwnedByAnotherVersion: what a process began by another version goes on by that one's plan. An older
+// process does not say the version: then the plan that is known counts.
+func TestOwnedByAnotherVersion(t *testing.T) {
+	for said, calls := range map[int][]string{0: {"do a", "do new"}, 1: {"do a", "do old"}, 2: {"do a", "do new"}} {
+		in := sagaOf(localStep("a"), localStep("new"))
+		in.Plan.Express, in.Plan.Version, in.Version = true, 2, 2
+		p := stageOf(t, in)
+		p.OnActivity(activities.SagaOwn, mock.Anything, mock.Anything).Return(activities.SagaOwned{Begun: true, Version: said}, nil)
+		old := *sagaOf(localStep("a"), localStep("old")).Plan
+		p.OnActivity(activities.SagaPlan, mock.Anything, mock.MatchedBy(func(of activities.SagaRef) bool {
+			return of.Version == 1
+		})).Return(activities.SagaPlanned{Plan: old}, nil).Maybe()
+		s := p.run()
+		require.Equal(t, core.StateCompleted, s.State)
+		require.Equal(t, calls, p.calls, "version %d", said)
+	}
+}

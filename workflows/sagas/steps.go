@@ -163,15 +163,24 @@ func (s *sagaRun) own(ctx workflow.Context) {
 	switch {
 	case completed:
 		s.m = core.Resume(s.in.Plan, ended)
-		if out.Version != s.in.Plan.Version {
-			*s.in.Plan, s.planned = core.Plan{Name: s.in.Name, Version: out.Version}, false
-			s.in.Begun = true
-		}
+		s.goesBy(out.Version)
 	case out.Begun:
 		s.in.Again = true
 		s.m.DoneBefore()
+		if out.Version != 0 { // processes before this version did not say it
+			s.goesBy(out.Version)
+		}
 	}
 	if s.leave(t); s.other == "" {
 		s.start(ctx)
+	}
+}
+
+// goesBy has the saga go on by the plan that it was begun with, whatever the version of who
+// started it here: another one's steps are not those that were done.
+func (s *sagaRun) goesBy(version int) {
+	if version != s.in.Plan.Version {
+		*s.in.Plan, s.planned = core.Plan{Name: s.in.Name, Version: version}, false
+		s.in.Begun = true
 	}
 }
