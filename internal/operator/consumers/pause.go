@@ -195,6 +195,7 @@ func isThere(ctx context.Context, c *reach.Config, b *broker.Broker, name string
 func heeded(ctx context.Context, b *broker.Broker, t Told) (of []Heeding, readers int) {
 	bounded, cancel := context.WithTimeout(ctx, heedWithin)
 	defer cancel()
+	of = heeding(nil, t)
 	for {
 		answers, err := b.Ask(bounded, heedAsk)
 		if err == nil {
@@ -213,8 +214,9 @@ func heeded(ctx context.Context, b *broker.Broker, t Told) (of []Heeding, reader
 	}
 }
 
-// heeding is how the processes heed what was asked for.
-func heeding(answers []broker.ProcessStatus, t Told) (of []Heeding) {
+// heeding is how the processes heed what was asked for; never nil, for who reads its JSON.
+func heeding(answers []broker.ProcessStatus, t Told) []Heeding {
+	of := []Heeding{}
 	for _, p := range answers {
 		for _, c := range p.Consumers {
 			if c.Name != t.Consumer {

@@ -50,7 +50,10 @@ func examineTemporal(ctx context.Context, c *reach.Config, e Examination) []Find
 			func(f *Findings) { f.lostLetters(ctx, t, c.Prefix) },
 			func(f *Findings) { f.sagas(ctx, t, c.Prefix, c.Clock()) },
 			func(f *Findings) {
-				f.StrandedSagas(ctx, t, c.Prefix, func() ([]broker.SagaDefinition, error) { return c.Definitions(ctx) })
+				f.StrandedSagas(ctx, t, c.Prefix, func() ([]broker.SagaDefinition, error) {
+					answers, err := e.asked()
+					return processes.DefinitionsOf(answers), err
+				})
 			},
 			func(f *Findings) { f.LostSagas(ctx, t, c.Prefix) },
 			func(f *Findings) { f.UnknownSagas(ctx, t, c.Prefix, c.Clock()) },
