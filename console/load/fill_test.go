@@ -34,8 +34,6 @@ const (
 	awake = 2000
 	// atOnce is how many things are made at the same time.
 	atOnce = 32
-	// tries is how often something is made: Temporal does not answer in time where it is busy.
-	tries = 5
 )
 
 // errorsSaid are what the dead letters died of.
@@ -119,13 +117,13 @@ func fill() error {
 		var making errgroup.Group
 		making.SetLimit(atOnce)
 		for i := from; i < to; i++ {
-			making.Go(func() (err error) {
-				for range tries {
-					if err = makes[what](i); err == nil {
-						break
+			making.Go(func() error {
+				for until := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) { // a busy Temporal does not answer in time
+					err := makes[what](i)
+					if err == nil || holdfast.IsPermanent(err) || time.Now().After(until) {
+						return err
 					}
 				}
-				return err
 			})
 		}
 		if err := making.Wait(); err != nil {
