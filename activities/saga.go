@@ -68,7 +68,8 @@ type SagaOwned struct {
 	Begun bool `json:"begun,omitempty"`
 	// Ended is its core.State, if it has completed there.
 	Ended json.RawMessage `json:"ended,omitempty"`
-	// Version is that of the plan by which it was begun, or has completed; 0: none was.
+	// Version is that of the plan by which it was begun, or has completed; 0: none was,
+	// or who answers is older, and does not say it.
 	Version int `json:"version,omitempty"`
 	// Database is the identity of the database that has the begin row.
 	Database string `json:"database,omitempty"`

@@ -17,15 +17,15 @@ func TestSagaThatAnotherVersionBegan(t *testing.T) { inBothWays(t, testSagaThatA
 func testSagaThatAnotherVersionBegan(t *testing.T, s *site, quickTravel quickly) {
 	first, second := quickTravel(local("a"), local("old")), quickTravel(local("a"), local("new"))
 	second.Version = 2
-	w := s.agency(first, second)
+	w, sender := s.agency(first, second), s.sender()
 	for name, again := range map[string]struct {
 		starts *running
 		holder string // who began it, and is gone
 	}{
 		"left to a workflow":       {w, barrier.HolderWorkflow},
 		"of a cohort that is gone": {w, "cohort/" + newID() + "/0a1b2c3d"},
-		"by who only sends":        {s.sender(), barrier.HolderWorkflow},
-		"of a start, by a sender":  {s.sender(), newID()},
+		"by who only sends":        {sender, barrier.HolderWorkflow},
+		"of a start, by a sender":  {sender, newID()},
 	} {
 		j, _ := s.begunTravel(again.holder, time.Now())
 		h, err := worker.StartSaga(s.ctx(), again.starts.Worker, second, j)

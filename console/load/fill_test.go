@@ -118,7 +118,8 @@ func fill() error {
 		making.SetLimit(atOnce)
 		for i := from; i < to; i++ {
 			making.Go(func() error {
-				for until := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) { // a busy Temporal does not answer in time
+				// a busy Temporal does not answer in time
+				for until := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 					err := makes[what](i)
 					if err == nil || holdfast.IsPermanent(err) || time.Now().After(until) {
 						return err

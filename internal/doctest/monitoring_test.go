@@ -121,11 +121,16 @@ func TestPrometheus(t *testing.T) {
 	go func() {
 		defer close(read)
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			t.Log(lines.Text())
+			t.Log(lines.Text()) // until the test ends, which waits for it
 			if _, url, found := strings.Cut(lines.Text(), "metrics at "); found {
 				address <- url
 			}
 		}
+	}()
+	defer func() {
+		cancel()
+		<-read
+		_ = cmd.Wait() // it was killed
 	}()
 	select {
 	case url := <-address:
@@ -134,9 +139,6 @@ func TestPrometheus(t *testing.T) {
 	case <-read:
 		t.Error("the program ended before it listened")
 	}
-	cancel()
-	<-read
-	_ = cmd.Wait() // it was killed
 }
 
 // awaitMetrics scrapes until each text is there.

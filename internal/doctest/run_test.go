@@ -111,8 +111,10 @@ var slowly = []string{
 func (s *scene) runOne(r *reader, c command) {
 	line := s.prepared(c.line)
 	out, status := r.types(line)
-	again := func(said string) bool { return strings.Contains(out, said) }
-	for deadline := time.Now().Add(patience); status != 0 && slices.ContainsFunc(slowly, again) && time.Now().Before(deadline); {
+	again := func() bool {
+		return status != 0 && slices.ContainsFunc(slowly, func(said string) bool { return strings.Contains(out, said) })
+	}
+	for deadline := time.Now().Add(patience); again() && time.Now().Before(deadline); {
 		out, status = r.types(line)
 	}
 	if status != 0 && !(status == 1 && strings.HasPrefix(line, "holdfast doctor") && strings.Contains(out, " problem")) {

@@ -28,6 +28,6 @@ func Query(t testing.TB, c client.Client, id, query string, to any) {
 }
 
 func late(err error) bool {
-	var late *serviceerror.DeadlineExceeded
-	return errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded)
+	var exceeded *serviceerror.DeadlineExceeded
+	return errors.As(err, &exceeded) || errors.Is(err, context.DeadlineExceeded)
 }
